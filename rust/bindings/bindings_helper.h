@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The C headers whose declarations kernel::bindings lacks, or has only as opaque types.
+ * Everything that a header in this list declares itself is generated, and nothing that
+ * it includes. To have more, add the header here; a header that kernel::bindings covers
+ * (pagemap.h, seq_file.h, uio.h, writeback.h, xattr.h, …) does not belong here, since its
+ * types would then be there twice.
+ *
+ * A constant that bindgen does not see (a macro that is no plain number) is written as
+ * RDAXFS_CONST_NAME below, and is NAME in Rust.
+ */
+
+#include <linux/buffer_head.h>
+#include <linux/dax.h>
+#include <linux/exportfs.h>
+#include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <linux/fileattr.h>
+#include <linux/fs_context.h>
+#include <linux/fs_parser.h>
+#include <linux/iomap.h>
+#include <linux/jbd2.h>
+#include <linux/journal-head.h>
+#include <linux/pipe_fs_i.h>
+#include <linux/posix_acl.h>
+#include <linux/quotaops.h>
+#include <linux/splice.h>
+#include <linux/statfs.h>
+#include <uapi/linux/falloc.h>
+#include <uapi/linux/fiemap.h>
+
+#include "shims.h"
