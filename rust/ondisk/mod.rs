@@ -18,6 +18,9 @@
 pub mod block;
 pub mod checksum;
 pub mod error;
+pub mod feature;
+pub mod geometry;
+pub mod superblock;
 
 pub use self::block::{
     BlockNr,
@@ -28,4 +31,8 @@ pub use self::checksum::Csum;
 pub use self::error::{
     Error,
     Result, //
+};
+pub use self::geometry::{
+    Geometry,
+    InodePlace, //
 };

@@ -1,10 +1,137 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests share.
+//! What the tests share: the host's crc32c, and images made by mke2fs.
+//!
+//! The tests call `mke2fs`, `debugfs`, `dumpe2fs` and `e2fsck` of e2fsprogs and fail if they are not
+//! on the PATH, or in /sbin or /usr/sbin.
+//!
+//! Miri is not in the toolchain these tests run with. It would find little: the crate forbids unsafe
+//! code, and what zerocopy does is checked by its own makers.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
-use ondisk::Csum;
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write as _,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process::{
+        Command,
+        Stdio, //
+    },
+};
+
+use ondisk::{
+    Csum,
+    Geometry, //
+};
+
+/// Begins all checksums.
+pub const CRC32C: Csum = Csum::new(crc32c_update);
 
 /// crc32c as the kernel's function of that name computes it: begun as told, not inverted at the end.
-pub const CRC32C: Csum = Csum::new(|crc, bytes| !crc32c::crc32c_append(!crc, bytes));
+pub fn crc32c_update(crc: u32, bytes: &[u8]) -> u32 {
+    !crc32c::crc32c_append(!crc, bytes)
+}
+
+/// A file system in a file of its own, gone with this value.
+pub struct Image {
+    dir: tempfile::TempDir,
+}
+
+impl Image {
+    /// `mke2fs -t ext4 -F ARGS IMAGE SIZE`.
+    pub fn new(args: &str, size: &str) -> Self {
+        let image = Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+        };
+        let mut argv: Vec<&OsStr> = ["-q", "-t", "ext4", "-F"].map(OsStr::new).into();
+        argv.extend(args.split_whitespace().map(OsStr::new));
+        let path = image.path();
+        argv.extend([path.as_os_str(), OsStr::new(size)]);
+        tool("mke2fs", &argv);
+        image
+    }
+
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    /// All of it. Sparse files are read as the zeros they stand for, so keep images small.
+    pub fn bytes(&self) -> Vec<u8> {
+        fs::read(self.path()).expect("the image is readable")
+    }
+
+    /// Runs the lines of `script` in debugfs, writing.
+    pub fn debugfs(&self, script: &str) -> String {
+        let mut child = Command::new(find("debugfs"))
+            .args(["-w", "-f", "-"])
+            .arg(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("debugfs starts");
+        let mut stdin = child.stdin.take().expect("stdin is a pipe");
+        stdin
+            .write_all(script.as_bytes())
+            .expect("debugfs reads its script");
+        drop(stdin);
+        let output = child.wait_with_output().expect("debugfs ends");
+        assert!(output.status.success(), "debugfs: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What `dumpe2fs` says of it.
+    pub fn dumpe2fs(&self) -> String {
+        tool("dumpe2fs", &[self.path().as_os_str()])
+    }
+
+    /// Fails unless `e2fsck -fn` finds nothing.
+    pub fn fsck(&self) {
+        let path = self.path();
+        tool("e2fsck", &[OsStr::new("-fn"), path.as_os_str()]);
+    }
+
+    /// Its geometry, on a device of just its size.
+    pub fn geometry(&self) -> Geometry {
+        let bytes = self.bytes();
+        Geometry::parse(superblock(&bytes), crc32c_update, bytes.len() as u64)
+            .expect("mke2fs makes sound file systems")
+    }
+}
+
+/// The superblock among an image's bytes.
+pub fn superblock(image: &[u8]) -> &[u8; 1024] {
+    image[1024..2048].try_into().expect("1024 bytes")
+}
+
+/// A tool's standard output; fails with all it said if the tool fails.
+pub fn tool(name: &str, args: &[&OsStr]) -> String {
+    let output = Command::new(find(name))
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(
+        output.status.success(),
+        "{name} {args:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn find(name: &str) -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let file = path
+        .split(':')
+        .chain(["/sbin", "/usr/sbin"])
+        .map(|dir| Path::new(dir).join(name))
+        .find(|file| file.is_file());
+    file.unwrap_or_else(|| panic!("{name} not found: the tests need e2fsprogs"))
+}
