@@ -1,26 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! rdaxfs: a file system on ext4's disk format that maps files through the page cache and DAX.
+//! rdaxfs: a small file system for work on mm, `fs/dax.c`, iomap and the VFS.
+//!
+//! The on-disk format is ext4's. File data goes through iomap and the page cache, or through DAX,
+//! and a file can change between the two while the system runs.
+//!
+//! - [`ondisk`] knows the format: layout, checks, checksums. No kernel, no allocation, no unsafe.
+//! - [`vfs`] wraps the kernel's interfaces in types that keep their promises. All unsafe code is
+//!   there, and in [`bindings`].
+//! - [`fs`] is the file system, in terms of the two. No unsafe.
+//!
+//! Dependencies point one way: `fs -> {vfs, ondisk}`, `vfs -> bindings`, `ondisk -> nothing`.
+
+#![warn(missing_docs)]
+#![deny(unsafe_op_in_unsafe_fn)]
 
 use kernel::prelude::*;
 
-mod bindings;
+pub mod bindings;
+#[deny(unsafe_code)]
+pub mod fs;
+#[forbid(unsafe_code)]
+pub mod ondisk;
+pub mod vfs;
 
 module! {
-    type: Rdaxfs,
+    type: Module,
     name: "rdaxfs",
-    authors: ["The rdaxfs authors"],
-    description: "Rust file system on ext4's format with a live DAX switch",
+    authors: ["the rdaxfs authors"],
+    description: "A DAX and page-cache file system on the ext4 format",
     license: "GPL",
     alias: ["fs-rdaxfs"],
 }
 
-/// The loaded module.
-struct Rdaxfs;
+/// The loaded module: the file system type is registered as long as it lives.
+#[pin_data]
+struct Module {
+    #[pin]
+    registration: vfs::Registration<fs::RdaxFs>,
+}
 
-impl kernel::Module for Rdaxfs {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        pr_info!("loaded\n");
-        Ok(Self)
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            registration <- vfs::Registration::new(module),
+        })
     }
 }

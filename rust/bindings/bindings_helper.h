@@ -11,6 +11,7 @@
  */
 
 #include <linux/buffer_head.h>
+#include <linux/crc32.h>
 #include <linux/dax.h>
 #include <linux/exportfs.h>
 #include <linux/falloc.h>
@@ -30,3 +31,6 @@
 #include <uapi/linux/fiemap.h>
 
 #include "shims.h"
+
+const unsigned long RDAXFS_CONST_SB_RDONLY = SB_RDONLY;
+const int RDAXFS_CONST_I_DIRTY = I_DIRTY;

@@ -3,7 +3,25 @@
  * Functions for what Rust cannot call: inline functions and macros. Nothing else belongs
  * here; the contract of each shim is that of the C function or macro it stands for.
  */
+#include <linux/blkdev.h>
+#include <linux/dax.h>
+#include <linux/jbd2.h>
+#include <linux/kdev_t.h>
+#include <linux/sched/mm.h>
+
 #include "shims.h"
+
+/* linux/blkdev.h */
+
+u64 rdaxfs_bdev_nr_bytes(struct block_device *bdev)
+{
+	return bdev_nr_bytes(bdev);
+}
+
+bool rdaxfs_bdev_read_only(struct block_device *bdev)
+{
+	return bdev_read_only(bdev);
+}
 
 /* linux/buffer_head.h */
 
@@ -12,7 +30,215 @@ void rdaxfs_brelse(struct buffer_head *bh)
 	brelse(bh);
 }
 
+bool rdaxfs_buffer_verified(struct buffer_head *bh)
+{
+	return buffer_verified(bh);
+}
+
+void rdaxfs_clear_buffer_dirty(struct buffer_head *bh)
+{
+	clear_buffer_dirty(bh);
+}
+
+void rdaxfs_clear_buffer_verified(struct buffer_head *bh)
+{
+	clear_buffer_verified(bh);
+}
+
+void rdaxfs_get_bh(struct buffer_head *bh)
+{
+	get_bh(bh);
+}
+
+void rdaxfs_lock_buffer(struct buffer_head *bh)
+{
+	lock_buffer(bh);
+}
+
 struct buffer_head *rdaxfs_sb_bread(struct super_block *sb, sector_t block)
 {
 	return sb_bread(sb, block);
+}
+
+struct buffer_head *rdaxfs_sb_find_get_block(struct super_block *sb, sector_t block)
+{
+	return sb_find_get_block_nonatomic(sb, block);
+}
+
+struct buffer_head *rdaxfs_sb_getblk(struct super_block *sb, sector_t block)
+{
+	return sb_getblk(sb, block);
+}
+
+void rdaxfs_set_buffer_uptodate(struct buffer_head *bh)
+{
+	set_buffer_uptodate(bh);
+}
+
+void rdaxfs_set_buffer_verified(struct buffer_head *bh)
+{
+	set_buffer_verified(bh);
+}
+
+/* linux/dax.h */
+
+void rdaxfs_dax_break_layout_final(struct inode *inode)
+{
+	if (IS_DAX(inode))
+		dax_break_layout_final(inode);
+}
+
+/* linux/fs.h */
+
+gid_t rdaxfs_i_gid_read(struct inode *inode)
+{
+	return i_gid_read(inode);
+}
+
+void rdaxfs_i_gid_write(struct inode *inode, gid_t gid)
+{
+	i_gid_write(inode, gid);
+}
+
+loff_t rdaxfs_i_size_read(struct inode *inode)
+{
+	return i_size_read(inode);
+}
+
+void rdaxfs_i_size_write(struct inode *inode, loff_t size)
+{
+	i_size_write(inode, size);
+}
+
+uid_t rdaxfs_i_uid_read(struct inode *inode)
+{
+	return i_uid_read(inode);
+}
+
+void rdaxfs_i_uid_write(struct inode *inode, uid_t uid)
+{
+	i_uid_write(inode, uid);
+}
+
+struct timespec64 rdaxfs_inode_get_atime(struct inode *inode)
+{
+	return inode_get_atime(inode);
+}
+
+struct timespec64 rdaxfs_inode_get_ctime(struct inode *inode)
+{
+	return inode_get_ctime(inode);
+}
+
+struct timespec64 rdaxfs_inode_get_mtime(struct inode *inode)
+{
+	return inode_get_mtime(inode);
+}
+
+bool rdaxfs_inode_is_new(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_NEW;
+}
+
+void rdaxfs_inode_lock(struct inode *inode)
+{
+	inode_lock(inode);
+}
+
+void rdaxfs_inode_lock_shared(struct inode *inode)
+{
+	inode_lock_shared(inode);
+}
+
+void rdaxfs_inode_set_atime(struct inode *inode, struct timespec64 ts)
+{
+	inode_set_atime_to_ts(inode, ts);
+}
+
+void rdaxfs_inode_set_mtime(struct inode *inode, struct timespec64 ts)
+{
+	inode_set_mtime_to_ts(inode, ts);
+}
+
+bool rdaxfs_inode_trylock(struct inode *inode)
+{
+	return inode_trylock(inode);
+}
+
+bool rdaxfs_inode_trylock_shared(struct inode *inode)
+{
+	return inode_trylock_shared(inode);
+}
+
+void rdaxfs_inode_unlock(struct inode *inode)
+{
+	inode_unlock(inode);
+}
+
+void rdaxfs_inode_unlock_shared(struct inode *inode)
+{
+	inode_unlock_shared(inode);
+}
+
+bool rdaxfs_is_dirsync(struct inode *inode)
+{
+	return IS_DIRSYNC(inode);
+}
+
+bool rdaxfs_is_sync(struct inode *inode)
+{
+	return IS_SYNC(inode);
+}
+
+void rdaxfs_sb_end_intwrite(struct super_block *sb)
+{
+	sb_end_intwrite(sb);
+}
+
+void rdaxfs_sb_force_rdonly(struct super_block *sb)
+{
+	/* Pairs with the barrier of writers that test the flag after they changed state. */
+	smp_wmb();
+	sb->s_flags |= SB_RDONLY;
+}
+
+void rdaxfs_sb_start_intwrite(struct super_block *sb)
+{
+	sb_start_intwrite(sb);
+}
+
+void rdaxfs_set_inode_metadata_writeback(struct inode *inode)
+{
+	set_inode_metadata_writeback(inode);
+}
+
+/* linux/kdev_t.h */
+
+dev_t rdaxfs_new_decode_dev(u32 dev)
+{
+	return new_decode_dev(dev);
+}
+
+u32 rdaxfs_new_encode_dev(dev_t dev)
+{
+	return new_encode_dev(dev);
+}
+
+/* linux/sched/mm.h */
+
+void rdaxfs_memalloc_nofs_restore(unsigned int flags)
+{
+	memalloc_nofs_restore(flags);
+}
+
+unsigned int rdaxfs_memalloc_nofs_save(void)
+{
+	return memalloc_nofs_save();
+}
+
+/* linux/slab.h */
+
+slab_flags_t rdaxfs_inode_slab_flags(void)
+{
+	return SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT;
 }

@@ -7,9 +7,64 @@
 #define RDAXFS_SHIMS_H
 
 #include <linux/buffer_head.h>
+#include <linux/fs.h>
+#include <linux/slab.h>
+
+/* linux/blkdev.h */
+u64 rdaxfs_bdev_nr_bytes(struct block_device *bdev);
+bool rdaxfs_bdev_read_only(struct block_device *bdev);
 
 /* linux/buffer_head.h */
 void rdaxfs_brelse(struct buffer_head *bh);
+bool rdaxfs_buffer_verified(struct buffer_head *bh);
+void rdaxfs_clear_buffer_dirty(struct buffer_head *bh);
+void rdaxfs_clear_buffer_verified(struct buffer_head *bh);
+void rdaxfs_get_bh(struct buffer_head *bh);
+void rdaxfs_lock_buffer(struct buffer_head *bh);
 struct buffer_head *rdaxfs_sb_bread(struct super_block *sb, sector_t block);
+struct buffer_head *rdaxfs_sb_find_get_block(struct super_block *sb, sector_t block);
+struct buffer_head *rdaxfs_sb_getblk(struct super_block *sb, sector_t block);
+void rdaxfs_set_buffer_uptodate(struct buffer_head *bh);
+void rdaxfs_set_buffer_verified(struct buffer_head *bh);
+
+/* linux/dax.h */
+void rdaxfs_dax_break_layout_final(struct inode *inode);
+
+/* linux/fs.h */
+gid_t rdaxfs_i_gid_read(struct inode *inode);
+void rdaxfs_i_gid_write(struct inode *inode, gid_t gid);
+loff_t rdaxfs_i_size_read(struct inode *inode);
+void rdaxfs_i_size_write(struct inode *inode, loff_t size);
+uid_t rdaxfs_i_uid_read(struct inode *inode);
+void rdaxfs_i_uid_write(struct inode *inode, uid_t uid);
+struct timespec64 rdaxfs_inode_get_atime(struct inode *inode);
+struct timespec64 rdaxfs_inode_get_ctime(struct inode *inode);
+struct timespec64 rdaxfs_inode_get_mtime(struct inode *inode);
+bool rdaxfs_inode_is_new(struct inode *inode);
+void rdaxfs_inode_lock(struct inode *inode);
+void rdaxfs_inode_lock_shared(struct inode *inode);
+void rdaxfs_inode_set_atime(struct inode *inode, struct timespec64 ts);
+void rdaxfs_inode_set_mtime(struct inode *inode, struct timespec64 ts);
+bool rdaxfs_inode_trylock(struct inode *inode);
+bool rdaxfs_inode_trylock_shared(struct inode *inode);
+void rdaxfs_inode_unlock(struct inode *inode);
+void rdaxfs_inode_unlock_shared(struct inode *inode);
+bool rdaxfs_is_dirsync(struct inode *inode);
+bool rdaxfs_is_sync(struct inode *inode);
+void rdaxfs_sb_end_intwrite(struct super_block *sb);
+void rdaxfs_sb_force_rdonly(struct super_block *sb);
+void rdaxfs_sb_start_intwrite(struct super_block *sb);
+void rdaxfs_set_inode_metadata_writeback(struct inode *inode);
+
+/* linux/kdev_t.h */
+dev_t rdaxfs_new_decode_dev(u32 dev);
+u32 rdaxfs_new_encode_dev(dev_t dev);
+
+/* linux/sched/mm.h */
+void rdaxfs_memalloc_nofs_restore(unsigned int flags);
+unsigned int rdaxfs_memalloc_nofs_save(void);
+
+/* linux/slab.h */
+slab_flags_t rdaxfs_inode_slab_flags(void);
 
 #endif

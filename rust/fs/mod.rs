@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The file system: what rdaxfs does with the format ([`ondisk`](crate::ondisk)) and the kernel
+//! ([`vfs`](crate::vfs)). No unsafe code.
+
+use crate::vfs::{
+    self,
+    context::{
+        Parameters,
+        Value, //
+    },
+    Context,
+    FileSystem,
+    New,
+    StatFs, //
+};
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile,
+    sync::aref::ARef, //
+};
+
+pub mod inode;
+pub mod mount;
+pub mod options;
+
+pub use self::{
+    inode::Info,
+    mount::SuperData, //
+};
+
+/// The file system type.
+pub struct RdaxFs;
+
+/// An inode of rdaxfs.
+pub type INode = vfs::INode<RdaxFs>;
+/// A mounted rdaxfs.
+pub type SuperBlock<S = vfs::Ready> = vfs::SuperBlock<RdaxFs, S>;
+/// A change of rdaxfs metadata.
+pub type Transaction<'sb> = vfs::Transaction<'sb, RdaxFs>;
+
+impl FileSystem for RdaxFs {
+    type SuperData = SuperData;
+    type INodeData = Info;
+    type Params = options::Options;
+
+    const PARAMETERS: &'static Parameters = &options::PARAMETERS;
+
+    fn name() -> &'static CStr {
+        c"rdaxfs"
+    }
+
+    fn params(sb: Option<&SuperBlock>) -> Result<Self::Params> {
+        Ok(sb.map_or_else(options::Options::default, |sb| sb.data().options()))
+    }
+
+    fn parse_param(fc: &Context, params: &mut Self::Params, opt: u8, value: Value) -> Result {
+        params.parse(fc, opt, value)
+    }
+
+    fn fill_super(
+        sb: &mut SuperBlock<New>,
+        fc: &Context,
+        params: Self::Params,
+    ) -> Result<Pin<KBox<Self::SuperData>>> {
+        mount::fill_super(sb, fc, params)
+    }
+
+    fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
+        mount::root(sb)
+    }
+
+    fn reconfigure(sb: &SuperBlock, fc: &Context, params: Self::Params, read_only: bool) -> Result {
+        mount::reconfigure(sb, fc, params, read_only)
+    }
+
+    fn put_super(sb: &SuperBlock) {
+        mount::put_super(sb);
+    }
+
+    fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+        mount::sync_fs(sb, wait)
+    }
+
+    fn freeze_fs(sb: &SuperBlock) -> Result {
+        mount::sync_fs(sb, true)
+    }
+
+    fn unfreeze_fs(_sb: &SuperBlock) -> Result {
+        Ok(())
+    }
+
+    fn statfs(sb: &SuperBlock) -> Result<StatFs> {
+        mount::statfs(sb)
+    }
+
+    fn show_options(sb: &SuperBlock, m: &SeqFile) -> Result {
+        sb.data().options().show(m);
+        Ok(())
+    }
+
+    fn inode_data() -> impl PinInit<Info> {
+        Info::new()
+    }
+
+    fn write_inode(inode: &INode) -> Result {
+        inode::write(inode)
+    }
+
+    fn sync_inode(inode: &INode) -> Result {
+        inode::sync(inode)
+    }
+
+    fn evict_inode(inode: &INode, delete: bool) {
+        inode::evict(inode, delete);
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mounting.
+use super::{options::Options, INode, SuperBlock};
+use crate::vfs::{super_block::DaxDevice, Context, New, StatFs};
+use kernel::{prelude::*, sync::aref::ARef};
+
+/// What belongs to a mounted file system.
+#[pin_data]
+pub struct SuperData {
+    /// The DAX side of the device, if it has one.
+    pub dax: Option<DaxDevice>,
+    options: Options,
+}
+
+impl SuperData {
+    /// The options in force.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+}
+
+/// See [`FileSystem::fill_super`](crate::vfs::FileSystem::fill_super).
+pub fn fill_super(
+    sb: &mut SuperBlock<New>,
+    _fc: &Context,
+    options: Options,
+) -> Result<Pin<KBox<SuperData>>> {
+    let dax = DaxDevice::of(sb);
+    KBox::pin_init(pin_init!(SuperData { dax, options }), GFP_KERNEL)
+}
+
+/// See [`FileSystem::root`](crate::vfs::FileSystem::root).
+pub fn root(_sb: &SuperBlock) -> Result<ARef<INode>> {
+    Err(EINVAL)
+}
+
+/// See [`FileSystem::reconfigure`](crate::vfs::FileSystem::reconfigure).
+pub fn reconfigure(_sb: &SuperBlock, _fc: &Context, _options: Options, _read_only: bool) -> Result {
+    Err(EINVAL)
+}
+
+/// See [`FileSystem::put_super`](crate::vfs::FileSystem::put_super).
+pub fn put_super(_sb: &SuperBlock) {}
+
+/// See [`FileSystem::sync_fs`](crate::vfs::FileSystem::sync_fs).
+pub fn sync_fs(_sb: &SuperBlock, _wait: bool) -> Result {
+    Ok(())
+}
+
+/// See [`FileSystem::statfs`](crate::vfs::FileSystem::statfs).
+pub fn statfs(_sb: &SuperBlock) -> Result<StatFs> {
+    Err(EINVAL)
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers over the kernel's file system interfaces.
+//!
+//! One file a concern, generic over the [`FileSystem`] that is built on them. This is the only
+//! place, besides [`bindings`](crate::bindings), with unsafe code. Lock order, outermost first:
+//! `i_rwsem`, mmap lock, `sb_start_pagefault`, mode lock, invalidate lock, [`Transaction`], extent
+//! lock of an inode, group lock, buffer lock.
+
+pub mod buffer;
+pub mod context;
+pub mod crc32c;
+mod fs_type;
+pub mod inode;
+pub mod lock;
+pub mod super_block;
+pub mod time;
+pub mod transaction;
+
+pub use self::{
+    buffer::Buffer,
+    context::Context,
+    crc32c::crc32c,
+    fs_type::Registration,
+    inode::{
+        FileType,
+        INode, //
+    },
+    lock::{
+        new_rwsem,
+        nofs,
+        RwSem, //
+    },
+    super_block::{
+        New,
+        Ready,
+        StatFs,
+        SuperBlock, //
+    },
+    time::Timespec,
+    transaction::{
+        Credits,
+        Transaction, //
+    },
+};
+
+use kernel::{
+    alloc::KBox,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::aref::ARef, //
+};
+
+/// A file system on a block device, as seen from the kernel.
+///
+/// What the kernel calls, in the order of a mount's life. A callback that takes a
+/// [`SuperBlock<Self>`] may use everything; what may sleep, and all of these may, is said by the C
+/// interface: `Documentation/filesystems/vfs.rst` and `locking.rst`.
+pub trait FileSystem: Sized + Send + Sync + 'static {
+    /// What belongs to one mounted file system (`s_fs_info`).
+    type SuperData: Send + Sync;
+
+    /// What belongs to one inode, beside `struct inode` in one allocation.
+    ///
+    /// It is dropped by an RCU callback: dropping it must not sleep.
+    type INodeData: Send + Sync;
+
+    /// Mount options while they are parsed.
+    type Params: Send;
+
+    /// The name under which the type is registered.
+    fn name() -> &'static CStr;
+
+    /// The mount options that [`parse_param`](Self::parse_param) understands.
+    const PARAMETERS: &'static context::Parameters;
+
+    /// Options before any was parsed: those in force on a remount, else the defaults.
+    fn params(sb: Option<&SuperBlock<Self>>) -> Result<Self::Params>;
+
+    /// Takes one option; `opt` is its number in [`PARAMETERS`](Self::PARAMETERS).
+    fn parse_param(
+        fc: &Context,
+        params: &mut Self::Params,
+        opt: u8,
+        value: context::Value,
+    ) -> Result;
+
+    /// Reads the super block and makes the private data.
+    fn fill_super(
+        sb: &mut SuperBlock<Self, New>,
+        fc: &Context,
+        params: Self::Params,
+    ) -> Result<Pin<KBox<Self::SuperData>>>;
+
+    /// Completes the mount and returns the root directory's inode. Inodes may be fetched from here
+    /// on, and transactions started. After an error [`put_super`](Self::put_super) is not called.
+    fn root(sb: &SuperBlock<Self>) -> Result<ARef<INode<Self>>>;
+
+    /// Changes options on a remount, and between read-only and read-write when `read_only` differs
+    /// from [`SuperBlock::is_read_only`]. Holds `s_umount` exclusively.
+    fn reconfigure(
+        sb: &SuperBlock<Self>,
+        fc: &Context,
+        params: Self::Params,
+        read_only: bool,
+    ) -> Result;
+
+    /// Last call before the device is let go. All inodes were evicted.
+    fn put_super(sb: &SuperBlock<Self>);
+
+    /// Starts (`wait` false) or completes the write-back of everything that is not an inode.
+    fn sync_fs(sb: &SuperBlock<Self>, wait: bool) -> Result;
+
+    /// Makes the image on the device consistent: nobody writes, transactions are stopped.
+    fn freeze_fs(sb: &SuperBlock<Self>) -> Result;
+
+    /// Undoes [`freeze_fs`](Self::freeze_fs).
+    fn unfreeze_fs(sb: &SuperBlock<Self>) -> Result;
+
+    /// For `statfs(2)`.
+    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;
+
+    /// Writes the options that differ from the defaults, each after a comma.
+    fn show_options(sb: &SuperBlock<Self>, m: &SeqFile) -> Result;
+
+    /// An initialiser of the private data of a fresh in-memory inode of unknown kind.
+    fn inode_data() -> impl PinInit<Self::INodeData>;
+
+    /// Copies the inode's fields into the inode table's buffer. `I_SYNC` is set.
+    fn write_inode(inode: &INode<Self>) -> Result;
+
+    /// Writes the buffer that [`write_inode`](Self::write_inode) filled, and waits.
+    fn sync_inode(inode: &INode<Self>) -> Result;
+
+    /// The last reference is gone. With `delete` the last link is gone as well and the inode is
+    /// good: its blocks and its number are to be freed. The page cache is empty already.
+    fn evict_inode(inode: &INode<Self>, delete: bool);
+}

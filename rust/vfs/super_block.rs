@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The super block: a mounted file system, and the way from its device to its inodes.
+//!
+//! Invariant: `s_fs_info` is a `T::SuperData` if and only if the super block is [`Ready`]; while it
+//! is [`New`], there is one owner (the mounting task, which holds `s_umount`), and no inode.
+//!
+//! C header: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+
+use super::{
+    inode::{
+        self,
+        INode, //
+    },
+    Buffer,
+    FileSystem, //
+};
+use crate::bindings;
+use core::{
+    fmt,
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    sync::aref::ARef,
+    types::Opaque, //
+};
+
+mod ops;
+pub(super) use self::ops::{
+    fill_super,
+    kill_sb, //
+};
+
+/// Being filled; see [`SuperBlock`].
+pub struct New;
+/// Filled; see [`SuperBlock`].
+pub struct Ready;
+
+/// A `struct super_block` of the file system `T`.
+///
+/// # Invariants
+///
+/// The super block is of type `T`. `s_bdev` is its block device, open. In state [`Ready`],
+/// `s_fs_info` points to a pinned `T::SuperData`.
+#[repr(transparent)]
+pub struct SuperBlock<T: FileSystem, S = Ready> {
+    inner: Opaque<bindings::super_block>,
+    _p: PhantomData<(T, S)>,
+}
+
+// SAFETY: A super block has no owner thread, and its data is `Send` and `Sync`.
+unsafe impl<T: FileSystem, S> Send for SuperBlock<T, S> {}
+// SAFETY: What `&self` reaches is locked, atomic, or constant once the state is `Ready`.
+unsafe impl<T: FileSystem, S> Sync for SuperBlock<T, S> {}
+
+/// What [`SuperBlock::iget`] found.
+pub enum Iget<T: FileSystem> {
+    /// In memory already.
+    Cached(ARef<INode<T>>),
+    /// To be read from the disk by the caller.
+    New(inode::New<T>),
+}
+
+impl<T: FileSystem, S> SuperBlock<T, S> {
+    /// The wrapper of a C object.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must fulfil the invariants of [`SuperBlock<T, S>`] for `'a`.
+    #[inline]
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::super_block) -> &'a Self {
+        // SAFETY: The caller promises validity, and the type is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    #[inline]
+    pub(super) fn as_ptr(&self) -> *mut bindings::super_block {
+        self.inner.get()
+    }
+
+    /// The block device.
+    #[inline]
+    pub(super) fn bdev(&self) -> *mut bindings::block_device {
+        // SAFETY: Valid by the type's invariants; `s_bdev` does not change.
+        unsafe { (*self.as_ptr()).s_bdev }
+    }
+
+    /// The name of the device, for messages.
+    pub fn id(&self) -> &CStr {
+        // SAFETY: `s_id` is a terminated string, set before the super block is filled.
+        unsafe { CStr::from_char_ptr((&raw const (*self.as_ptr()).s_id).cast()) }
+    }
+
+    /// Bytes on the device.
+    pub fn device_bytes(&self) -> u64 {
+        // SAFETY: `s_bdev` is an open block device.
+        unsafe { bindings::rdaxfs_bdev_nr_bytes(self.bdev()) }
+    }
+
+    /// Bytes in a block.
+    #[inline]
+    pub fn block_size(&self) -> usize {
+        // SAFETY: Valid by the type's invariants; changed only through `&mut self`.
+        unsafe { (*self.as_ptr()).s_blocksize as usize }
+    }
+
+    /// The binary logarithm of [`block_size`](Self::block_size).
+    #[inline]
+    pub fn block_bits(&self) -> u32 {
+        // SAFETY: As for the size.
+        unsafe { (*self.as_ptr()).s_blocksize_bits.into() }
+    }
+
+    /// Whether it is mounted read-only.
+    #[inline]
+    pub fn is_read_only(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; the flags are read as one word.
+        let flags = unsafe { (&raw const (*self.as_ptr()).s_flags).read_volatile() };
+        flags & bindings::SB_RDONLY != 0
+    }
+
+    /// Whether the device itself refuses writes.
+    pub fn device_is_read_only(&self) -> bool {
+        // SAFETY: `s_bdev` is an open block device.
+        unsafe { bindings::rdaxfs_bdev_read_only(self.bdev()) }
+    }
+
+    /// Reads the block `nr` through the buffer cache. [`EIO`] if that fails.
+    pub fn read_buffer(&self, nr: u64) -> Result<Buffer> {
+        // SAFETY: The device is open, and the size is the one it was set to.
+        let bh = unsafe { bindings::rdaxfs_sb_bread(self.as_ptr(), nr) };
+        // SAFETY: A buffer that was returned is up to date, mapped, and counted for us; those of
+        // block devices lie in lowmem.
+        Ok(unsafe { Buffer::from_raw(NonNull::new(bh).ok_or(EIO)?) })
+    }
+
+    /// Starts reading the block `nr`, which will be wanted soon.
+    pub fn read_ahead(&self, nr: u64) {
+        // SAFETY: The device is open, and the size is the one it was set to.
+        unsafe { bindings::__breadahead(self.bdev(), nr, self.block_size() as u32) };
+    }
+
+    /// Prints `args` with the device's name; see [`sb_err!`](crate::vfs::sb_err) and its like.
+    #[doc(hidden)]
+    pub fn log(&self, level: &'static CStr, args: fmt::Arguments<'_>) {
+        // SAFETY: `%pA` takes a pointer to `fmt::Arguments`, `s_id` is a terminated string.
+        unsafe {
+            bindings::_printk(
+                c"%srdaxfs (%s): %pA\n".as_char_ptr(),
+                level.as_char_ptr(),
+                self.id().as_char_ptr(),
+                (&raw const args).cast::<c_void>(),
+            );
+        }
+    }
+}
+
+impl<T: FileSystem> SuperBlock<T, New> {
+    /// Sets the size of a block. [`EINVAL`] if it is smaller than the device's, or no power of two
+    /// between 512 and what the page cache can take.
+    pub fn set_block_size(&mut self, size: u32) -> Result {
+        let size = i32::try_from(size).map_err(|_| EINVAL)?;
+        // SAFETY: The mounting task is the only user, as `&mut self` says.
+        match unsafe { bindings::sb_set_blocksize(self.as_ptr(), size) } {
+            0 => Err(EINVAL),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets the size of a block to `size`, or to that of the device's if that is larger.
+    pub fn set_min_block_size(&mut self, size: u32) -> Result {
+        let size = i32::try_from(size).map_err(|_| EINVAL)?;
+        // SAFETY: The mounting task is the only user, as `&mut self` says.
+        match unsafe { bindings::sb_min_blocksize(self.as_ptr(), size) } {
+            0 => Err(EINVAL),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets `s_magic`, which `statfs(2)` reports.
+    pub fn set_magic(&mut self, magic: u32) {
+        // SAFETY: The mounting task is the only user.
+        unsafe { (*self.as_ptr()).s_magic = magic as usize };
+    }
+
+    /// Sets the size that no file may exceed, in bytes, and the number of links that none may.
+    pub fn set_limits(&mut self, maxbytes: i64, max_links: u32) {
+        // SAFETY: The mounting task is the only user.
+        unsafe {
+            (*self.as_ptr()).s_maxbytes = maxbytes;
+            (*self.as_ptr()).s_max_links = max_links;
+        }
+    }
+
+    /// Sets the first and the last second that a time can be in. Times have nanoseconds.
+    pub fn set_time_range(&mut self, min: i64, max: i64) {
+        // SAFETY: The mounting task is the only user.
+        unsafe {
+            (*self.as_ptr()).s_time_gran = 1;
+            (*self.as_ptr()).s_time_min = min;
+            (*self.as_ptr()).s_time_max = max;
+        }
+    }
+
+    /// Sets the UUID by which user space finds the file system.
+    pub fn set_uuid(&mut self, uuid: &[u8; 16]) {
+        // SAFETY: The mounting task is the only user.
+        unsafe {
+            (*self.as_ptr()).s_uuid.b = *uuid;
+            (*self.as_ptr()).s_uuid_len = 16;
+        }
+    }
+
+    /// Makes the mount read-only although it was not asked to be.
+    pub fn set_read_only(&mut self) {
+        // SAFETY: The mounting task is the only user.
+        unsafe { (*self.as_ptr()).s_flags |= bindings::SB_RDONLY };
+    }
+}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// The private data.
+    #[inline]
+    pub fn data(&self) -> Pin<&T::SuperData> {
+        // SAFETY: By the type's invariants, `s_fs_info` is a pinned `T::SuperData`.
+        unsafe { Pin::new_unchecked(&*(*self.as_ptr()).s_fs_info.cast()) }
+    }
+
+    /// Makes the file system read-only after an error; writers see [`EROFS`] from now on.
+    pub fn force_read_only(&self) {
+        // SAFETY: Valid by the type's invariants. As other file systems do in an emergency, the
+        // flag is set without `s_umount`; readers test one word.
+        unsafe { bindings::rdaxfs_sb_force_rdonly(self.as_ptr()) };
+    }
+
+    /// The inode `ino`, in memory or to be read.
+    pub fn iget(&self, ino: u64) -> Result<Iget<T>> {
+        // SAFETY: The super block is ready, so inodes may be fetched.
+        let ptr = unsafe { bindings::iget_locked(self.as_ptr(), ino) };
+        let ptr = NonNull::new(ptr).ok_or(ENOMEM)?;
+        // SAFETY: A valid inode with one count for us; `I_NEW` is ours to clear if it is set.
+        unsafe {
+            Ok(if bindings::rdaxfs_inode_is_new(ptr.as_ptr()) {
+                Iget::New(inode::New::from_raw(ptr, false))
+            } else {
+                Iget::Cached(ARef::from_raw(ptr.cast()))
+            })
+        }
+    }
+
+    /// A fresh in-memory inode without a number.
+    pub fn new_inode(&self) -> Result<inode::Fresh<T>> {
+        // SAFETY: The super block is ready, so inodes may be made.
+        let ptr = unsafe { bindings::new_inode(self.as_ptr()) };
+        // SAFETY: A valid inode that nobody else knows, with one count for us.
+        Ok(unsafe { inode::Fresh::from_raw(NonNull::new(ptr).ok_or(ENOMEM)?) })
+    }
+
+    /// Writes all dirty buffers of the device, and waits.
+    pub fn sync_device(&self) -> Result {
+        // SAFETY: `s_bdev` is an open block device.
+        kernel::error::to_result(unsafe { bindings::sync_blockdev(self.bdev()) })
+    }
+
+    /// Makes the device's volatile cache durable.
+    pub fn flush_device(&self) -> Result {
+        // SAFETY: `s_bdev` is an open block device.
+        kernel::error::to_result(unsafe { bindings::blkdev_issue_flush(self.bdev()) })
+    }
+}
+
+/// What `statfs(2)` reports, in blocks and inodes.
+pub struct StatFs {
+    /// `f_type`.
+    pub magic: u32,
+    /// `f_blocks`: blocks that can hold data.
+    pub blocks: u64,
+    /// `f_bfree`: free blocks.
+    pub free_blocks: u64,
+    /// `f_bavail`: free blocks that are not reserved for root.
+    pub available_blocks: u64,
+    /// `f_files`: inodes.
+    pub files: u64,
+    /// `f_ffree`: free inodes.
+    pub free_files: u64,
+    /// `f_fsid`.
+    pub fsid: u64,
+    /// `f_namelen`: bytes in the longest name.
+    pub name_len: u32,
+}
+
+/// The DAX side of a block device.
+///
+/// # Invariants
+///
+/// `dax` is counted by `fs_dax_get_by_bdev`.
+pub struct DaxDevice {
+    dax: NonNull<bindings::dax_device>,
+    start: u64,
+}
+
+// SAFETY: A DAX device is counted and has no owner thread.
+unsafe impl Send for DaxDevice {}
+// SAFETY: All that `&self` reaches is constant.
+unsafe impl Sync for DaxDevice {}
+
+impl DaxDevice {
+    /// The DAX device behind the file system's, if there is one.
+    pub fn of<T: FileSystem, S>(sb: &SuperBlock<T, S>) -> Option<Self> {
+        let mut start = 0;
+        // SAFETY: `s_bdev` is open, there is no holder that would be notified.
+        let dax = unsafe {
+            bindings::fs_dax_get_by_bdev(
+                sb.bdev().cast(),
+                &mut start,
+                core::ptr::null_mut(),
+                core::ptr::null(),
+            )
+        };
+        // INVARIANT: The count that was taken becomes this object's.
+        Some(Self {
+            dax: NonNull::new(dax)?,
+            start,
+        })
+    }
+
+    /// The C object.
+    #[inline]
+    pub(super) fn as_ptr(&self) -> *mut bindings::dax_device {
+        self.dax.as_ptr()
+    }
+
+    /// Where the block device begins on the DAX device, in bytes.
+    #[inline]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+}
+
+impl Drop for DaxDevice {
+    fn drop(&mut self) {
+        // SAFETY: The count is this object's, and there is no holder.
+        unsafe { bindings::fs_put_dax(self.as_ptr(), core::ptr::null_mut()) };
+    }
+}
