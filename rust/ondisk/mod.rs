@@ -21,6 +21,8 @@ pub mod error;
 pub mod feature;
 pub mod geometry;
 pub mod superblock;
+pub mod extent;
+pub mod tree;
 
 pub use self::block::{
     BlockNr,
