@@ -34,3 +34,12 @@
 
 const unsigned long RDAXFS_CONST_SB_RDONLY = SB_RDONLY;
 const int RDAXFS_CONST_I_DIRTY = I_DIRTY;
+const int RDAXFS_CONST_IOCB_NOWAIT = IOCB_NOWAIT;
+const unsigned int RDAXFS_CONST_PMD_ORDER = PMD_ORDER;
+const unsigned int RDAXFS_CONST_VM_FAULT_ERROR = VM_FAULT_ERROR;
+const fmode_t RDAXFS_CONST_FMODE_REGULAR = FMODE_NOWAIT | FMODE_CAN_ODIRECT;
+const fop_flags_t RDAXFS_CONST_FOP_REGULAR =
+	FOP_MMAP_SYNC | FOP_BUFFER_RASYNC | FOP_DIO_PARALLEL_WRITE;
+
+/* linux/filelock.h, the rest of which would make struct file_lease there twice */
+int generic_setlease(struct file *filp, int arg, struct file_lease **lease, void **priv);

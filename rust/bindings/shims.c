@@ -90,6 +90,31 @@ void rdaxfs_dax_break_layout_final(struct inode *inode)
 
 /* linux/fs.h */
 
+void rdaxfs_file_accessed(struct file *file)
+{
+	file_accessed(file);
+}
+
+ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count)
+{
+	return generic_write_sync(iocb, count);
+}
+
+bool rdaxfs_mapping_mapped(struct address_space *mapping)
+{
+	return mapping_mapped(mapping);
+}
+
+void rdaxfs_sb_end_pagefault(struct super_block *sb)
+{
+	sb_end_pagefault(sb);
+}
+
+void rdaxfs_sb_start_pagefault(struct super_block *sb)
+{
+	sb_start_pagefault(sb);
+}
+
 gid_t rdaxfs_i_gid_read(struct inode *inode)
 {
 	return i_gid_read(inode);
@@ -224,6 +249,43 @@ u32 rdaxfs_new_encode_dev(dev_t dev)
 	return new_encode_dev(dev);
 }
 
+/* linux/list.h */
+
+void rdaxfs_list_del_init(struct list_head *entry)
+{
+	list_del_init(entry);
+}
+
+/* linux/mm.h */
+
+bool rdaxfs_folio_maybe_dma_pinned(struct folio *folio)
+{
+	return folio_maybe_dma_pinned(folio);
+}
+
+bool rdaxfs_vma_desc_is_sync(const struct vm_area_desc *desc)
+{
+	return vma_desc_test(desc, VMA_SYNC_BIT);
+}
+
+void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc)
+{
+	vma_desc_set_flags(desc, VMA_MIXEDMAP_BIT, VMA_HUGEPAGE_BIT);
+}
+
+/* linux/pagemap.h */
+
+bool rdaxfs_mapping_empty(struct address_space *mapping)
+{
+	return mapping_empty(mapping);
+}
+
+void rdaxfs_mapping_set_folio_order_range(struct address_space *mapping,
+					  unsigned int min, unsigned int max)
+{
+	mapping_set_folio_order_range(mapping, min, max);
+}
+
 /* linux/sched/mm.h */
 
 void rdaxfs_memalloc_nofs_restore(unsigned int flags)
@@ -241,4 +303,21 @@ unsigned int rdaxfs_memalloc_nofs_save(void)
 slab_flags_t rdaxfs_inode_slab_flags(void)
 {
 	return SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT;
+}
+
+/* linux/workqueue.h */
+
+struct workqueue_struct *rdaxfs_alloc_workqueue(const char *id)
+{
+	return alloc_workqueue("rdaxfs/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0, id);
+}
+
+void rdaxfs_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+bool rdaxfs_queue_work(struct workqueue_struct *wq, struct work_struct *work)
+{
+	return queue_work(wq, work);
 }

@@ -8,7 +8,10 @@
 
 #include <linux/buffer_head.h>
 #include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 /* linux/blkdev.h */
 u64 rdaxfs_bdev_nr_bytes(struct block_device *bdev);
@@ -31,6 +34,8 @@ void rdaxfs_set_buffer_verified(struct buffer_head *bh);
 void rdaxfs_dax_break_layout_final(struct inode *inode);
 
 /* linux/fs.h */
+void rdaxfs_file_accessed(struct file *file);
+ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count);
 gid_t rdaxfs_i_gid_read(struct inode *inode);
 void rdaxfs_i_gid_write(struct inode *inode, gid_t gid);
 loff_t rdaxfs_i_size_read(struct inode *inode);
@@ -51,14 +56,29 @@ void rdaxfs_inode_unlock(struct inode *inode);
 void rdaxfs_inode_unlock_shared(struct inode *inode);
 bool rdaxfs_is_dirsync(struct inode *inode);
 bool rdaxfs_is_sync(struct inode *inode);
+bool rdaxfs_mapping_mapped(struct address_space *mapping);
 void rdaxfs_sb_end_intwrite(struct super_block *sb);
+void rdaxfs_sb_end_pagefault(struct super_block *sb);
 void rdaxfs_sb_force_rdonly(struct super_block *sb);
 void rdaxfs_sb_start_intwrite(struct super_block *sb);
+void rdaxfs_sb_start_pagefault(struct super_block *sb);
 void rdaxfs_set_inode_metadata_writeback(struct inode *inode);
 
 /* linux/kdev_t.h */
 dev_t rdaxfs_new_decode_dev(u32 dev);
 u32 rdaxfs_new_encode_dev(dev_t dev);
+
+/* linux/list.h */
+void rdaxfs_list_del_init(struct list_head *entry);
+
+/* linux/mm.h */
+bool rdaxfs_folio_maybe_dma_pinned(struct folio *folio);
+bool rdaxfs_vma_desc_is_sync(const struct vm_area_desc *desc);
+void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc);
+
+/* linux/pagemap.h */
+bool rdaxfs_mapping_empty(struct address_space *mapping);
+void rdaxfs_mapping_set_folio_order_range(struct address_space *mapping, unsigned int min, unsigned int max);
 
 /* linux/sched/mm.h */
 void rdaxfs_memalloc_nofs_restore(unsigned int flags);
@@ -66,5 +86,10 @@ unsigned int rdaxfs_memalloc_nofs_save(void);
 
 /* linux/slab.h */
 slab_flags_t rdaxfs_inode_slab_flags(void);
+
+/* linux/workqueue.h */
+struct workqueue_struct *rdaxfs_alloc_workqueue(const char *id);
+void rdaxfs_init_work(struct work_struct *work, work_func_t func);
+bool rdaxfs_queue_work(struct workqueue_struct *wq, struct work_struct *work);
 
 #endif

@@ -2,7 +2,7 @@
 
 //! Mounting.
 use super::{options::Options, INode, SuperBlock};
-use crate::vfs::{super_block::DaxDevice, Context, New, StatFs};
+use crate::vfs::{DaxDevice, Context, New, StatFs};
 use kernel::{prelude::*, sync::aref::ARef};
 
 /// What belongs to a mounted file system.

@@ -11,6 +11,7 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
+    aspace,
     FileSystem,
     SuperBlock, //
 };
@@ -35,7 +36,6 @@ mod fields;
 mod new;
 pub use self::new::{
     kind,
-    AddressSpaceOps,
     FileOps,
     Fresh,
     INodeOps,
@@ -81,10 +81,11 @@ impl FileType {
 ///
 /// # Invariants
 ///
-/// `data` is initialised.
+/// `data` and `state` are initialised.
 #[repr(C)]
 pub(super) struct Allocation<T: FileSystem> {
     data: T::INodeData,
+    state: aspace::State,
     metadata_buffers: Opaque<bindings::mapping_metadata_bhs>,
     inode: Opaque<bindings::inode>,
 }
@@ -145,6 +146,7 @@ impl<T: FileSystem> Allocation<T> {
                 bindings::kfree((*inode).__bindgen_anon_5.i_link.cast());
             }
             let object = inode.byte_sub(offset_of!(Self, inode)).cast::<Self>();
+            core::ptr::drop_in_place(&raw mut (*object).state);
             core::ptr::drop_in_place(&raw mut (*object).data);
             bindings::kfree(object.cast());
         }
@@ -219,6 +221,13 @@ impl<T: FileSystem> INode<T> {
         // SAFETY: The allocation lives as long as the inode, and its data is initialised and
         // does not move.
         unsafe { Pin::new_unchecked(&(*self.allocation()).data) }
+    }
+
+    /// What keeps the mode of the file, and its writeback.
+    #[inline]
+    pub(super) fn state(&self) -> &aspace::State {
+        // SAFETY: The allocation lives as long as the inode, and its state is initialised.
+        unsafe { &(*self.allocation()).state }
     }
 
     /// The list of buffers that `fsync` writes.

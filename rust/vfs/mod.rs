@@ -7,20 +7,28 @@
 //! `i_rwsem`, mmap lock, `sb_start_pagefault`, mode lock, invalidate lock, [`Transaction`], extent
 //! lock of an inode, group lock, buffer lock.
 
+pub mod aspace;
 pub mod buffer;
 pub mod context;
 pub mod crc32c;
+pub mod dax;
+pub mod file;
 mod fs_type;
 pub mod inode;
+pub mod iomap;
 pub mod lock;
+pub mod mm;
+pub mod mode;
 pub mod super_block;
 pub mod time;
 pub mod transaction;
+pub mod writeback;
 
 pub use self::{
     buffer::Buffer,
     context::Context,
     crc32c::crc32c,
+    dax::DaxDevice,
     fs_type::Registration,
     inode::{
         FileType,

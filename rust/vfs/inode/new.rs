@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     bindings,
-    vfs::FileSystem, //
+    vfs::{
+        aspace,
+        FileSystem, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -70,18 +73,6 @@ table! {
     /// The `struct file_operations` of the inodes of kind `K`.
     FileOps, file_operations
 }
-table! {
-    /// The `struct address_space_operations` of the inodes of kind `K`.
-    AddressSpaceOps, address_space_operations
-}
-
-impl<T, K> AddressSpaceOps<T, K> {
-    /// The C object.
-    pub(in crate::vfs) const fn as_raw(&self) -> *const bindings::address_space_operations {
-        &raw const self.0
-    }
-}
-
 /// A fresh in-memory inode without a number, which nobody else knows.
 ///
 /// Dropping it frees the memory, nothing else.
@@ -256,37 +247,39 @@ impl<T: FileSystem> New<T> {
         Ok(())
     }
 
-    /// Makes it a regular file.
+    /// Makes it a regular file, in the mode told.
     pub fn init_file(
         &mut self,
         i_op: &'static INodeOps<T, kind::File>,
         i_fop: &'static FileOps<T, kind::File>,
-        a_ops: &'static AddressSpaceOps<T, kind::File>,
-    ) -> Result {
+        dax: bool,
+    ) -> Result
+    where
+        T: aspace::Operations,
+    {
         self.check_kind(FileType::Regular)?;
         // SAFETY: As for a directory.
         unsafe {
             let inode = self.ptr.as_ptr();
             (*inode).i_op = &raw const i_op.0;
             (*inode).__bindgen_anon_3.i_fop = &raw const i_fop.0;
-            (*inode).i_data.a_ops = a_ops.as_raw();
+            aspace::init(self, dax);
         }
         Ok(())
     }
 
     /// Makes it a symbolic link whose text lies in blocks, mapped like a file's.
-    pub fn init_symlink(
-        &mut self,
-        i_op: &'static INodeOps<T, kind::Symlink>,
-        a_ops: &'static AddressSpaceOps<T, kind::Symlink>,
-    ) -> Result {
+    pub fn init_symlink(&mut self, i_op: &'static INodeOps<T, kind::Symlink>) -> Result
+    where
+        T: aspace::Operations,
+    {
         self.check_kind(FileType::Symlink)?;
         // SAFETY: As for a directory. `i_link` shares a union with nothing that a link uses; NULL
         // makes the VFS ask `get_link`.
         unsafe {
             let inode = self.ptr.as_ptr();
             (*inode).i_op = &raw const i_op.0;
-            (*inode).i_data.a_ops = a_ops.as_raw();
+            aspace::init(self, false);
             (*inode).__bindgen_anon_5.i_link = core::ptr::null_mut();
             bindings::inode_nohighmem(inode);
         }

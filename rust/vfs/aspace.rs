@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Address space operations: how mm reads and writes back the pages of a file.
+//!
+//! There are two tables, for the two modes, and they share nothing: that a file in DAX mode has no
+//! `read_folio` is how swapon, uprobes, reclaim and forced readahead know to keep away from it.
+//!
+//! C header: [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
+
+use super::{
+    dax::DaxDevice,
+    iomap::{
+        Begin,
+        Map,
+        Ops, //
+    },
+    mode::{
+        self,
+        Mode,
+        ModeLock,
+        Stable, //
+    },
+    writeback::{
+        self,
+        Completions, //
+    },
+    FileSystem,
+    INode,
+    SuperBlock, //
+};
+use crate::bindings;
+use core::marker::PhantomData;
+use kernel::prelude::*;
+
+/// What the page cache and DAX ask of a file system.
+pub trait Operations: FileSystem {
+    /// Mappings for reading into the page cache, and for the swap and FIBMAP users of those.
+    type Read: Begin<Self>;
+
+    /// The memory of the device that `sb` is on, if files on it can be in DAX mode.
+    fn dax_device(sb: &SuperBlock<Self>) -> Option<&DaxDevice>;
+
+    /// The queue on which writeback of `sb` is completed.
+    fn completion_queue(sb: &SuperBlock<Self>) -> &writeback::Queue;
+
+    /// A number that is another one after each change of what a byte of the file is mapped to.
+    fn map_generation(inode: &INode<Self>) -> u64;
+
+    /// Where to write the dirty page at `pos`: a hole only if it was truncated away meanwhile.
+    fn map_for_writeback(inode: &INode<Self>, pos: u64, len: u64) -> Result<Map>;
+
+    /// `len` bytes from `pos` on were written to unwritten blocks: they hold data now.
+    fn writeback_done(inode: &INode<Self>, pos: u64, len: u64) -> Result;
+
+    /// A direct write of `len` bytes from `pos` on is complete, `unwritten` if some of it went to
+    /// unwritten blocks. The file may have become longer by it.
+    fn direct_write_done(inode: &INode<Self>, pos: u64, len: u64, unwritten: bool) -> Result;
+}
+
+/// What the VFS layer keeps for an inode with data.
+#[pin_data]
+pub struct State {
+    #[pin]
+    pub(super) mode: ModeLock,
+    #[pin]
+    pub(super) completions: Completions,
+}
+
+impl State {
+    /// An initialiser for a new inode.
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            mode <- ModeLock::new(),
+            completions <- Completions::new(),
+        })
+    }
+}
+
+/// The address space operations of one mode.
+pub(super) fn table<T: Operations>(dax: bool) -> &'static bindings::address_space_operations {
+    if dax {
+        Table::<T>::DAX
+    } else {
+        Table::<T>::PAGE_CACHE
+    }
+}
+
+/// Gives a new inode with data its operations and its mode.
+///
+/// Folios are kept below the size of a PMD, in either mode: khugepaged, which reads ahead without the
+/// mmap lock and so can come at any moment of a change of mode, then leaves the file alone.
+///
+/// # Safety
+///
+/// The caller owns the inode, which is not published yet, and of which nothing is cached.
+pub(super) unsafe fn init<T: Operations>(inode: &INode<T>, dax: bool) {
+    // SAFETY: The inode is the caller's alone, so nobody depends on its mode or uses its mapping.
+    unsafe {
+        inode.state().completions.init::<T>();
+        bindings::rdaxfs_mapping_set_folio_order_range(
+            &raw mut (*inode.as_ptr()).i_data,
+            0,
+            bindings::PMD_ORDER - 1,
+        );
+        mode::set_mode(inode, dax);
+    }
+}
+
+struct Table<T>(PhantomData<T>);
+
+impl<T: Operations> Table<T> {
+    const PAGE_CACHE: &'static bindings::address_space_operations =
+        &bindings::address_space_operations {
+            read_folio: Some(Self::read_folio),
+            readahead: Some(Self::readahead),
+            writepages: Some(Self::writepages),
+            dirty_folio: Some(bindings::iomap_dirty_folio),
+            release_folio: Some(bindings::iomap_release_folio),
+            invalidate_folio: Some(bindings::iomap_invalidate_folio),
+            bmap: Some(Self::bmap),
+            migrate_folio: Some(bindings::filemap_migrate_folio),
+            is_partially_uptodate: Some(bindings::iomap_is_partially_uptodate),
+            error_remove_folio: Some(bindings::generic_error_remove_folio),
+            swap_activate: Some(Self::swap_activate),
+            ..pin_init::zeroed()
+        };
+
+    const DAX: &'static bindings::address_space_operations = &bindings::address_space_operations {
+        writepages: Some(Self::dax_writepages),
+        dirty_folio: Some(bindings::noop_dirty_folio),
+        bmap: Some(Self::bmap),
+        swap_activate: Some(Self::swap_activate),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// `folio` must be locked, and of a file of `T`'s.
+    unsafe extern "C" fn read_folio(
+        _file: *mut bindings::file,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        let mut ctx = bindings::iomap_read_folio_ctx {
+            ops: &raw const bindings::iomap_bio_read_ops,
+            cur_folio: folio,
+            ..Default::default()
+        };
+        // SAFETY: As promised by the caller.
+        unsafe {
+            bindings::iomap_read_folio(Ops::<T, T::Read>::TABLE, &mut ctx, core::ptr::null_mut())
+        };
+        0
+    }
+
+    /// # Safety
+    ///
+    /// `rac` must be valid, and of a file of `T`'s.
+    unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
+        let mut ctx = bindings::iomap_read_folio_ctx {
+            ops: &raw const bindings::iomap_bio_read_ops,
+            rac,
+            ..Default::default()
+        };
+        // SAFETY: As promised by the caller.
+        unsafe {
+            bindings::iomap_readahead(Ops::<T, T::Read>::TABLE, &mut ctx, core::ptr::null_mut())
+        };
+    }
+
+    /// The mode may have changed since the caller picked this table: then there is nothing to write,
+    /// since the change wrote everything.
+    ///
+    /// # Safety
+    ///
+    /// `mapping` must be that of an inode of `T`'s, `wbc` valid.
+    unsafe extern "C" fn writepages(
+        mapping: *mut bindings::address_space,
+        wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        // SAFETY: As promised by the caller.
+        let inode = unsafe { INode::<T>::from_raw((*mapping).host) };
+        let guard = inode.writing_back();
+        match guard.mode() {
+            Mode::PageCache(pages) => errno(pages.write_back(wbc)),
+            Mode::Dax(_) => 0,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::writepages`].
+    unsafe extern "C" fn dax_writepages(
+        mapping: *mut bindings::address_space,
+        wbc: *mut bindings::writeback_control,
+    ) -> c_int {
+        // SAFETY: As promised by the caller.
+        let inode = unsafe { INode::<T>::from_raw((*mapping).host) };
+        let guard = inode.writing_back();
+        match guard.mode() {
+            Mode::Dax(dax) => errno(dax.write_back(wbc)),
+            Mode::PageCache(_) => 0,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `mapping` must be that of an inode of `T`'s.
+    unsafe extern "C" fn bmap(mapping: *mut bindings::address_space, block: u64) -> u64 {
+        // SAFETY: As promised by the caller.
+        unsafe { bindings::iomap_bmap(mapping, block, Ops::<T, T::Read>::TABLE) }
+    }
+
+    /// # Safety
+    ///
+    /// All must be valid, `file` one of `T`'s, with `i_rwsem` held.
+    unsafe extern "C" fn swap_activate(
+        sis: *mut bindings::swap_info_struct,
+        file: *mut bindings::file,
+        span: *mut u64,
+    ) -> c_int {
+        // SAFETY: As promised by the caller.
+        unsafe {
+            (*sis).bdev = (*(*(*file).f_inode).i_sb).s_bdev;
+            bindings::iomap_swapfile_activate(sis, file, span, Ops::<T, T::Read>::TABLE)
+        }
+    }
+}
+
+#[inline]
+fn errno(result: Result) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(err) => err.to_errno(),
+    }
+}
+
+/// Whether any folio in the page cache may be pinned, for DMA or for access by another task.
+///
+/// # Safety
+///
+/// `mapping` must be valid.
+pub(super) unsafe fn maybe_pinned(mapping: *mut bindings::address_space) -> bool {
+    let mut index = 0;
+    let mut pinned = false;
+    while !pinned {
+        let mut batch = bindings::folio_batch::default();
+        // SAFETY: The mapping is valid, by the caller's promise.
+        let n =
+            unsafe { bindings::filemap_get_folios(mapping, &mut index, c_ulong::MAX, &mut batch) };
+        if n == 0 {
+            break;
+        }
+        for &folio in batch.folios.iter().take(n as usize) {
+            // SAFETY: The batch holds a count of each of its folios.
+            pinned |= unsafe { bindings::rdaxfs_folio_maybe_dma_pinned(folio) };
+        }
+        // SAFETY: The batch holds counts, which this drops.
+        unsafe { bindings::__folio_batch_release(&mut batch) };
+    }
+    pinned
+}
