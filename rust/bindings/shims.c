@@ -7,6 +7,7 @@
 #include <linux/dax.h>
 #include <linux/jbd2.h>
 #include <linux/kdev_t.h>
+#include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
 
 #include "shims.h"
@@ -284,6 +285,15 @@ void rdaxfs_mapping_set_folio_order_range(struct address_space *mapping,
 					  unsigned int min, unsigned int max)
 {
 	mapping_set_folio_order_range(mapping, min, max);
+}
+
+/* linux/printk.h */
+
+bool rdaxfs_printk_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, 5 * HZ, 20);
+
+	return __ratelimit(&state);
 }
 
 /* linux/sched/mm.h */

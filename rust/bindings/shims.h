@@ -80,6 +80,9 @@ void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc);
 bool rdaxfs_mapping_empty(struct address_space *mapping);
 void rdaxfs_mapping_set_folio_order_range(struct address_space *mapping, unsigned int min, unsigned int max);
 
+/* linux/printk.h */
+bool rdaxfs_printk_ratelimit(void);
+
 /* linux/sched/mm.h */
 void rdaxfs_memalloc_nofs_restore(unsigned int flags);
 unsigned int rdaxfs_memalloc_nofs_save(void);

@@ -20,7 +20,11 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+pub mod alloc;
+pub mod error;
+pub mod ialloc;
 pub mod inode;
+pub mod meta;
 pub mod mount;
 pub mod options;
 

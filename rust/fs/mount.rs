@@ -2,7 +2,7 @@
 
 //! Mounting.
 use super::{options::Options, INode, SuperBlock};
-use crate::vfs::{DaxDevice, Context, New, StatFs};
+use crate::vfs::{Context, DaxDevice, New, StatFs};
 use kernel::{prelude::*, sync::aref::ARef};
 
 /// What belongs to a mounted file system.
@@ -14,6 +14,11 @@ pub struct SuperData {
 }
 
 impl SuperData {
+    /// What is done about errors.
+    pub fn errors(&self) -> super::options::Errors {
+        super::options::Errors::Continue
+    }
+
     /// The options in force.
     pub fn options(&self) -> Options {
         self.options
@@ -52,3 +57,6 @@ pub fn sync_fs(_sb: &SuperBlock, _wait: bool) -> Result {
 pub fn statfs(_sb: &SuperBlock) -> Result<StatFs> {
     Err(EINVAL)
 }
+
+/// Notes an error in the super block.
+pub fn record_error(_sb: &SuperBlock, _what: &'static str, _at: super::error::At) {}

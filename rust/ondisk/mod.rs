@@ -18,10 +18,10 @@
 pub mod block;
 pub mod checksum;
 pub mod error;
+pub mod extent;
 pub mod feature;
 pub mod geometry;
 pub mod superblock;
-pub mod extent;
 pub mod tree;
 
 pub use self::block::{

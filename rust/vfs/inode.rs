@@ -39,6 +39,7 @@ pub use self::new::{
     FileOps,
     Fresh,
     INodeOps,
+    IdMap,
     New, //
 };
 

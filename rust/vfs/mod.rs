@@ -17,6 +17,7 @@ mod fs_type;
 pub mod inode;
 pub mod iomap;
 pub mod lock;
+pub mod log;
 pub mod mm;
 pub mod mode;
 pub mod super_block;
@@ -38,6 +39,11 @@ pub use self::{
         new_rwsem,
         nofs,
         RwSem, //
+    },
+    log::{
+        sb_err,
+        sb_info,
+        sb_warn, //
     },
     super_block::{
         New,

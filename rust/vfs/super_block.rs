@@ -17,7 +17,6 @@ use super::{
 };
 use crate::bindings;
 use core::{
-    fmt,
     marker::PhantomData,
     ptr::NonNull, //
 };
@@ -141,20 +140,6 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     pub fn read_ahead(&self, nr: u64) {
         // SAFETY: The device is open, and the size is the one it was set to.
         unsafe { bindings::__breadahead(self.bdev(), nr, self.block_size() as u32) };
-    }
-
-    /// Prints `args` with the device's name; see [`sb_err!`](crate::vfs::sb_err) and its like.
-    #[doc(hidden)]
-    pub fn log(&self, level: &'static CStr, args: fmt::Arguments<'_>) {
-        // SAFETY: `%pA` takes a pointer to `fmt::Arguments`, `s_id` is a terminated string.
-        unsafe {
-            bindings::_printk(
-                c"%srdaxfs (%s): %pA\n".as_char_ptr(),
-                level.as_char_ptr(),
-                self.id().as_char_ptr(),
-                (&raw const args).cast::<c_void>(),
-            );
-        }
     }
 }
 

@@ -51,11 +51,12 @@ impl core::ops::Mul<u32> for Credits {
 ///
 /// # Invariants
 ///
-/// Write access for internal purposes (`sb_start_intwrite`) is held, and allocations of this task
-/// are `GFP_NOFS`, both until it is dropped.
+/// Allocations of this task are `GFP_NOFS`, and unless it is an emergency, write access for internal
+/// purposes (`sb_start_intwrite`) is held, both until it is dropped.
 pub struct Transaction<'sb, T: FileSystem> {
     sb: &'sb SuperBlock<T>,
     nofs: c_uint,
+    emergency: bool,
     credits: Credits,
     touched: Touched,
     _not_send: NotThreadSafe,
@@ -86,19 +87,28 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         if sb.is_read_only() {
             return Err(EROFS);
         }
-        // SAFETY: The super block is valid; both are undone by `drop`.
-        let nofs = unsafe {
-            bindings::rdaxfs_sb_start_intwrite(sb.as_ptr());
-            bindings::rdaxfs_memalloc_nofs_save()
-        };
-        // INVARIANT: Both were just established.
-        Ok(Self {
+        // SAFETY: The super block is valid; undone by `drop`.
+        unsafe { bindings::rdaxfs_sb_start_intwrite(sb.as_ptr()) };
+        Ok(Self::new(sb, credits, false))
+    }
+
+    /// Records an error in one block, from anywhere: also while the file system is read-only or
+    /// being frozen, and also within another transaction.
+    pub fn emergency(sb: &'sb SuperBlock<T>) -> Self {
+        Self::new(sb, Credits(1), true)
+    }
+
+    fn new(sb: &'sb SuperBlock<T>, credits: Credits, emergency: bool) -> Self {
+        // INVARIANT: The caller has write access unless it is an emergency.
+        Self {
             sb,
-            nofs,
+            // SAFETY: Touches the current task only; undone by `drop`.
+            nofs: unsafe { bindings::rdaxfs_memalloc_nofs_save() },
+            emergency,
             credits,
             touched: Touched(RefCell::new(KVec::new())),
             _not_send: NotThreadSafe,
-        })
+        }
     }
 
     /// The super block whose metadata is changed.
@@ -179,10 +189,12 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
 
 impl<T: FileSystem> Drop for Transaction<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: Undoes what `start` did, on the same thread.
+        // SAFETY: Undoes what the constructors did, on the same thread.
         unsafe {
             bindings::rdaxfs_memalloc_nofs_restore(self.nofs);
-            bindings::rdaxfs_sb_end_intwrite(self.sb.as_ptr());
+            if !self.emergency {
+                bindings::rdaxfs_sb_end_intwrite(self.sb.as_ptr());
+            }
         }
     }
 }
