@@ -4,7 +4,9 @@
  * here; the contract of each shim is that of the C function or macro it stands for.
  */
 #include <linux/blkdev.h>
+#include <linux/compat.h>
 #include <linux/dax.h>
+#include <linux/filelock.h>
 #include <linux/jbd2.h>
 #include <linux/kdev_t.h>
 #include <linux/ratelimit.h>
@@ -81,12 +83,26 @@ void rdaxfs_set_buffer_verified(struct buffer_head *bh)
 	set_buffer_verified(bh);
 }
 
+/* linux/compat.h */
+
+bool rdaxfs_in_compat_syscall(void)
+{
+	return in_compat_syscall();
+}
+
 /* linux/dax.h */
 
 void rdaxfs_dax_break_layout_final(struct inode *inode)
 {
 	if (IS_DAX(inode))
 		dax_break_layout_final(inode);
+}
+
+/* linux/filelock.h */
+
+int rdaxfs_generic_setlease(struct file *filp, int arg, struct file_lease **flp, void **priv)
+{
+	return generic_setlease(filp, arg, flp, priv);
 }
 
 /* linux/fs.h */
@@ -114,6 +130,17 @@ void rdaxfs_sb_end_pagefault(struct super_block *sb)
 void rdaxfs_sb_start_pagefault(struct super_block *sb)
 {
 	sb_start_pagefault(sb);
+}
+
+bool rdaxfs_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino,
+		     unsigned int type)
+{
+	return dir_emit(ctx, name, namelen, ino, type);
+}
+
+bool rdaxfs_dir_emit_dots(struct file *file, struct dir_context *ctx)
+{
+	return dir_emit_dots(file, ctx);
 }
 
 gid_t rdaxfs_i_gid_read(struct inode *inode)

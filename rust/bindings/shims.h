@@ -30,10 +30,19 @@ struct buffer_head *rdaxfs_sb_getblk(struct super_block *sb, sector_t block);
 void rdaxfs_set_buffer_uptodate(struct buffer_head *bh);
 void rdaxfs_set_buffer_verified(struct buffer_head *bh);
 
+/* linux/compat.h */
+bool rdaxfs_in_compat_syscall(void);
+
 /* linux/dax.h */
 void rdaxfs_dax_break_layout_final(struct inode *inode);
 
+/* linux/filelock.h */
+int rdaxfs_generic_setlease(struct file *filp, int arg, struct file_lease **flp, void **priv);
+
 /* linux/fs.h */
+bool rdaxfs_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino,
+		     unsigned int type);
+bool rdaxfs_dir_emit_dots(struct file *file, struct dir_context *ctx);
 void rdaxfs_file_accessed(struct file *file);
 ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count);
 gid_t rdaxfs_i_gid_read(struct inode *inode);

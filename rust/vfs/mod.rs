@@ -8,11 +8,15 @@
 //! lock of an inode, group lock, buffer lock.
 
 pub mod aspace;
+pub mod attr;
 pub mod buffer;
 pub mod context;
 pub mod crc32c;
 pub mod dax;
+pub mod dentry;
+pub mod dir;
 pub mod file;
+pub mod fileattr;
 mod fs_type;
 pub mod inode;
 pub mod iomap;
@@ -20,7 +24,9 @@ pub mod lock;
 pub mod log;
 pub mod mm;
 pub mod mode;
+pub mod readdir;
 pub mod super_block;
+pub mod symlink;
 pub mod time;
 pub mod transaction;
 pub mod writeback;
