@@ -107,6 +107,11 @@ impl BlockRun {
         self.start.0 + self.len as u64
     }
 
+    /// Whether `block` is one of them.
+    pub fn contains(&self, block: BlockNr) -> bool {
+        self.start <= block && block.0 < self.end()
+    }
+
     /// The `n`th block of the run.
     pub const fn nth(&self, n: u32) -> Option<BlockNr> {
         if n < self.len {

@@ -15,12 +15,14 @@
 //! [`Documentation/filesystems/ext4/`](srctree/Documentation/filesystems/ext4/index.rst). Fields bear
 //! the names they have there, less the prefix.
 
+pub mod bitmap;
 pub mod block;
 pub mod checksum;
 pub mod error;
 pub mod extent;
 pub mod feature;
 pub mod geometry;
+pub mod group;
 pub mod superblock;
 pub mod tree;
 
@@ -38,3 +40,4 @@ pub use self::geometry::{
     Geometry,
     InodePlace, //
 };
+pub use self::group::GroupDesc;

@@ -12,8 +12,12 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{
+        self,
+        File, //
+    },
     io::Write as _,
+    os::unix::fs::FileExt as _,
     path::{
         Path,
         PathBuf, //
@@ -25,6 +29,7 @@ use std::{
 };
 
 use ondisk::{
+    BlockNr,
     Csum,
     Geometry, //
 };
@@ -61,9 +66,26 @@ impl Image {
         self.dir.path().join("image")
     }
 
-    /// All of it. Sparse files are read as the zeros they stand for, so keep images small.
-    pub fn bytes(&self) -> Vec<u8> {
-        fs::read(self.path()).expect("the image is readable")
+    /// The `len` bytes from `offset` on.
+    pub fn read(&self, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let file = File::open(self.path()).expect("the image is there");
+        file.read_exact_at(&mut bytes, offset)
+            .expect("the image is readable");
+        bytes
+    }
+
+    /// The superblock.
+    pub fn superblock(&self) -> [u8; 1024] {
+        self.read(1024, 1024).try_into().expect("1024 bytes")
+    }
+
+    /// A block, of the size that `geometry` tells.
+    pub fn block(&self, geometry: &Geometry, nr: BlockNr) -> Vec<u8> {
+        self.read(
+            nr.get() << geometry.block_bits(),
+            geometry.block_size() as usize,
+        )
     }
 
     /// Runs the lines of `script` in debugfs, writing.
@@ -99,15 +121,10 @@ impl Image {
 
     /// Its geometry, on a device of just its size.
     pub fn geometry(&self) -> Geometry {
-        let bytes = self.bytes();
-        Geometry::parse(superblock(&bytes), crc32c_update, bytes.len() as u64)
+        let len = fs::metadata(self.path()).expect("the image is there").len();
+        Geometry::parse(&self.superblock(), crc32c_update, len)
             .expect("mke2fs makes sound file systems")
     }
-}
-
-/// The superblock among an image's bytes.
-pub fn superblock(image: &[u8]) -> &[u8; 1024] {
-    image[1024..2048].try_into().expect("1024 bytes")
 }
 
 /// A tool's standard output; fails with all it said if the tool fails.
