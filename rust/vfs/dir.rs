@@ -22,7 +22,6 @@ use kernel::{
 };
 
 use super::{
-    attr,
     dentry::{
         Instantiated,
         Lookup,
@@ -98,7 +97,13 @@ impl RenameFlags {
 ///
 /// All may sleep. The mode passed to a creating operation has the umask applied and carries the type.
 #[vtable]
-pub trait Operations: attr::Operations + fileattr::Operations {
+pub trait Operations {
+    /// The file system whose directories these are.
+    type FileSystem: FileSystem;
+
+    /// The operations on their attributes.
+    type Attributes: fileattr::Operations<FileSystem = Self::FileSystem>;
+
     /// Looks a name up, and answers with [`Lookup::splice`].
     fn lookup<'a>(
         dir: &LockedShared<Self::FileSystem>,
@@ -423,6 +428,6 @@ impl<O: Operations> VTable<O> {
         } else {
             None
         },
-        ..fileattr::VTable::<O>::VTABLE
+        ..fileattr::VTable::<O::Attributes>::VTABLE
     };
 }

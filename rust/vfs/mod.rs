@@ -15,6 +15,7 @@ pub mod crc32c;
 pub mod dax;
 pub mod dentry;
 pub mod dir;
+pub mod export;
 pub mod file;
 pub mod fileattr;
 mod fs_type;

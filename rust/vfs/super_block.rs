@@ -8,6 +8,7 @@
 //! C header: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
 use super::{
+    export,
     inode::{
         self,
         INode, //
@@ -178,6 +179,15 @@ impl<T: FileSystem> SuperBlock<T, New> {
             (*self.as_ptr()).s_maxbytes = maxbytes;
             (*self.as_ptr()).s_max_links = max_links;
         }
+    }
+
+    /// Lets file handles be made, and be found by `O`.
+    pub fn set_export_operations<O: export::Operations<FileSystem = T>>(&mut self) {
+        // SAFETY: The mounting task is the only user. The type is the same, opaque in the kernel's
+        // bindings.
+        unsafe {
+            (*self.as_ptr()).s_export_op = core::ptr::from_ref(export::operations::<O>()).cast()
+        };
     }
 
     /// Sets the first and the last second that a time can be in. Times have nanoseconds.

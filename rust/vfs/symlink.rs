@@ -21,7 +21,7 @@ use super::{
         INode,
         INodeOps, //
     },
-    EUCLEAN, //
+    FileSystem, //
 };
 use crate::bindings;
 
@@ -38,7 +38,13 @@ fn into_c_string(mut target: KVec<u8>) -> Result<*mut c_char> {
 
 /// The operations of a symbolic link whose target is read when it is followed.
 #[vtable]
-pub trait Operations: attr::Operations {
+pub trait Operations {
+    /// The file system whose links these are.
+    type FileSystem: FileSystem;
+
+    /// The operations on their attributes.
+    type Attributes: attr::Operations<FileSystem = Self::FileSystem>;
+
     /// Reads the target, without a NUL. The inode is not locked.
     fn read_link(_inode: &INode<Self::FileSystem>) -> Result<KVec<u8>>;
 }
@@ -95,6 +101,6 @@ impl<O: Operations> VTable<O> {
 
     const VTABLE: bindings::inode_operations = bindings::inode_operations {
         get_link: Some(Self::get_link),
-        ..attr::VTable::<O>::VTABLE
+        ..attr::VTable::<O::Attributes>::VTABLE
     };
 }
