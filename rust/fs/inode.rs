@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Inodes.
-use super::INode;
-use crate::vfs::{new_rwsem, RwSem, Timespec};
+use super::{map::Extents, INode};
+use crate::vfs::Timespec;
 use kernel::{prelude::*, sync::atomic::Atomic};
 
 /// What belongs to one inode, beside `struct inode`.
@@ -14,7 +14,7 @@ pub struct Info {
     pub crtime: Timespec,
     /// `i_block`: the root of the extent tree, or what stands in its place.
     #[pin]
-    pub extents: RwSem<[u8; 60]>,
+    pub extents: Extents,
     /// `i_projid`.
     pub projid: u32,
 }
@@ -25,7 +25,7 @@ impl Info {
         pin_init!(Self {
             flags: Atomic::new(0),
             crtime: Timespec::default(),
-            extents <- new_rwsem!([0; 60], c"rdaxfs extents"),
+            extents <- Extents::new(),
             projid: 0,
         })
     }

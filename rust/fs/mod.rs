@@ -24,9 +24,12 @@ pub mod alloc;
 pub mod error;
 pub mod ialloc;
 pub mod inode;
+pub mod iomap;
+pub mod map;
 pub mod meta;
 pub mod mount;
 pub mod options;
+pub mod stats;
 
 pub use self::{
     inode::Info,

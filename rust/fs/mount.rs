@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Mounting.
-use super::{options::Options, INode, SuperBlock};
-use crate::vfs::{Context, DaxDevice, New, StatFs};
+use super::{options::Options, stats::Stats, INode, SuperBlock};
+use crate::{
+    ondisk::Geometry,
+    vfs::{writeback, Context, DaxDevice, New, StatFs},
+};
 use kernel::{prelude::*, sync::aref::ARef};
 
 /// What belongs to a mounted file system.
@@ -10,10 +13,20 @@ use kernel::{prelude::*, sync::aref::ARef};
 pub struct SuperData {
     /// The DAX side of the device, if it has one.
     pub dax: Option<DaxDevice>,
+    /// Where writeback of the page cache is completed: `writeback::Queue::new(sb.id())`.
+    pub completions: writeback::Queue,
+    /// Counters.
+    pub stats: Stats,
+    geometry: Geometry,
     options: Options,
 }
 
 impl SuperData {
+    /// The facts of the superblock.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
     /// What is done about errors.
     pub fn errors(&self) -> super::options::Errors {
         super::options::Errors::Continue
@@ -27,12 +40,11 @@ impl SuperData {
 
 /// See [`FileSystem::fill_super`](crate::vfs::FileSystem::fill_super).
 pub fn fill_super(
-    sb: &mut SuperBlock<New>,
+    _sb: &mut SuperBlock<New>,
     _fc: &Context,
-    options: Options,
+    _options: Options,
 ) -> Result<Pin<KBox<SuperData>>> {
-    let dax = DaxDevice::of(sb);
-    KBox::pin_init(pin_init!(SuperData { dax, options }), GFP_KERNEL)
+    Err(EINVAL)
 }
 
 /// See [`FileSystem::root`](crate::vfs::FileSystem::root).

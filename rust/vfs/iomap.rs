@@ -169,15 +169,9 @@ impl Request {
 }
 
 /// How a file system answers for one purpose.
-#[vtable]
 pub trait Begin<T: FileSystem> {
     /// What backs the file at `request.pos`: the answer covers that byte.
     fn begin(inode: &INode<T>, request: Request) -> Result<Map>;
-
-    /// The range that a `begin` answered is done with; of `len` bytes from `pos` on `done` were.
-    fn end(_inode: &INode<T>, _pos: u64, _len: u64, _done: u64) -> Result {
-        kernel::build_error!(kernel::error::VTABLE_DEFAULT_ERROR)
-    }
 }
 
 /// The `iomap_ops` of purpose `P`.
@@ -186,7 +180,7 @@ pub(super) struct Ops<T, P>(PhantomData<(T, P)>);
 impl<T: aspace::Operations, P: Begin<T>> Ops<T, P> {
     pub(super) const TABLE: &'static bindings::iomap_ops = &bindings::iomap_ops {
         iomap_begin: Some(Self::begin),
-        iomap_end: if P::HAS_END { Some(Self::end) } else { None },
+        iomap_end: None,
         iomap_next: None,
     };
 
@@ -219,25 +213,6 @@ impl<T: aspace::Operations, P: Begin<T>> Ops<T, P> {
                 0
             }
             Ok(_) => EIO.to_errno(),
-            Err(err) => err.to_errno(),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `inode` must be one of `T`'s.
-    unsafe extern "C" fn end(
-        inode: *mut bindings::inode,
-        pos: i64,
-        len: i64,
-        done: isize,
-        _flags: c_uint,
-        _iomap: *mut bindings::iomap,
-    ) -> c_int {
-        // SAFETY: As promised by the caller.
-        let inode = unsafe { INode::<T>::from_raw(inode) };
-        match P::end(inode, pos as u64, len as u64, done.max(0) as u64) {
-            Ok(()) => 0,
             Err(err) => err.to_errno(),
         }
     }

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Answers to iomap: one [`Begin`] for each purpose that it asks for mappings.
+//!
+//! | purpose | a hole | unwritten blocks |
+//! |---|---|---|
+//! | [`Read`], [`Report`] | a hole | unwritten |
+//! | [`BufferedWrite`], [`DirectWrite`] | allocates unwritten blocks | unwritten, until the data is on them |
+//! | [`DaxWrite`] | allocates zeroed blocks | zeroes them first |
+//! | [`Zero`] | a hole | unwritten |
+
+use super::{
+    map::{
+        self,
+        Fill,
+        Mapping,
+        Place, //
+    },
+    INode,
+    RdaxFs,
+    Transaction, //
+};
+use crate::vfs::iomap::{
+    self,
+    Begin,
+    Map,
+    Request, //
+};
+use kernel::prelude::*;
+
+/// The blocks that one request to allocate asks for at most, for DAX: as much as is zeroed at once.
+const MAX_ZEROED: u64 = 1 << 23;
+
+/// The same where blocks stay unwritten: as much as one extent takes.
+const MAX_UNWRITTEN: u64 = 1 << 27;
+
+/// The first block of the request, and the blocks up to its last one. [`EFBIG`] for what no file has.
+#[inline]
+fn blocks(inode: &INode, request: &Request, max: u64) -> Result<(u32, u32)> {
+    let bits = inode.sb().block_bits();
+    let first = request.pos >> bits;
+    let last = (request.pos + request.len.min(max).max(1) - 1) >> bits;
+    let first = u32::try_from(first).map_err(|_| EFBIG)?;
+    let last = u32::try_from(last).unwrap_or(map::END);
+    if first >= map::END {
+        return Err(EFBIG);
+    }
+    Ok((first, last.min(map::END - 1) - first + 1))
+}
+
+/// `mapping` in bytes; `generation` is that of the tree from before it was looked up.
+#[inline]
+fn bytes(inode: &INode, mapping: Mapping, generation: u64) -> Result<Map> {
+    let bits = inode.sb().block_bits();
+    let place = match mapping.place {
+        Place::Hole => iomap::Place::Hole,
+        Place::Written(at) => iomap::Place::Written(at.get() << bits),
+        Place::Unwritten(at) => iomap::Place::Unwritten(at.get() << bits),
+    };
+    let (offset, len) = (u64::from(mapping.lblk), u64::from(mapping.len));
+    Ok(Map::new(offset << bits, len << bits, place)?.of_generation(generation))
+}
+
+/// What is there.
+#[inline]
+fn existing(inode: &INode, request: &Request) -> Result<Map> {
+    let generation = inode.data().extents.generation();
+    let (lblk, _) = blocks(inode, request, 1)?;
+    bytes(inode, map::map_blocks(inode, lblk)?, generation)
+}
+
+/// What is there, or what is allocated for it now, and whether that is so.
+fn allocated(inode: &INode, lblk: u32, len: u32, fill: Fill) -> Result<(Mapping, bool)> {
+    let tx = Transaction::start(inode.sb(), map::allocate_credits(inode))?;
+    map::allocate(&tx, inode, lblk, len, fill)
+}
+
+/// Reading, by whatever path: nothing is allocated.
+pub struct Read;
+
+impl Begin<RdaxFs> for Read {
+    #[inline]
+    fn begin(inode: &INode, request: Request) -> Result<Map> {
+        existing(inode, &request)
+    }
+}
+
+/// Telling user space what is where.
+pub struct Report;
+
+impl Begin<RdaxFs> for Report {
+    fn begin(inode: &INode, request: Request) -> Result<Map> {
+        existing(inode, &request)
+    }
+}
+
+/// Zeroing a part of a block: what reads as zeros anyway stays as it is.
+pub struct Zero;
+
+impl Begin<RdaxFs> for Zero {
+    fn begin(inode: &INode, request: Request) -> Result<Map> {
+        existing(inode, &request)
+    }
+}
+
+/// Writing into the page cache, by write or by store.
+///
+/// The blocks are allocated here, and not when the page is written back, so that a write that finds
+/// no space says so.
+pub struct BufferedWrite;
+
+impl Begin<RdaxFs> for BufferedWrite {
+    fn begin(inode: &INode, request: Request) -> Result<Map> {
+        let generation = inode.data().extents.generation();
+        let (lblk, len) = blocks(inode, &request, MAX_UNWRITTEN)?;
+        let found = map::map_blocks(inode, lblk)?;
+        if found.place != Place::Hole {
+            return bytes(inode, found, generation);
+        }
+        if request.nowait() {
+            return Err(EAGAIN);
+        }
+        let (mapping, new) = allocated(inode, lblk, len, Fill::Unwritten)?;
+        // The generation after the allocation: if the tree changes between the two lines, the mapping
+        // is found stale although it may not be.
+        let generation = if new {
+            generation.wrapping_add(1)
+        } else {
+            generation
+        };
+        Ok(bytes(inode, mapping, generation)?.newly_allocated(new))
+    }
+}
+
+/// Writing around the page cache.
+pub struct DirectWrite;
+
+impl Begin<RdaxFs> for DirectWrite {
+    fn begin(inode: &INode, request: Request) -> Result<Map> {
+        let (lblk, len) = blocks(inode, &request, MAX_UNWRITTEN)?;
+        let found = map::map_blocks(inode, lblk)?;
+        let dirty = inode.data().extents.is_unsynced();
+        match found.place {
+            Place::Written(_) => return Ok(bytes(inode, found, 0)?.needs_sync(dirty)),
+            // Part of a block may have to be zeroed, or the blocks to be converted.
+            _ if request.overwrite_only() => return Err(EAGAIN),
+            Place::Unwritten(_) => return Ok(bytes(inode, found, 0)?.needs_sync(true)),
+            Place::Hole if request.nowait() => return Err(EAGAIN),
+            Place::Hole => {}
+        }
+        let (mapping, new) = allocated(inode, lblk, len, Fill::Unwritten)?;
+        Ok(bytes(inode, mapping, 0)?
+            .newly_allocated(new)
+            .needs_sync(true))
+    }
+}
+
+/// Writing to the device's memory, by write or by store.
+pub struct DaxWrite;
+
+impl Begin<RdaxFs> for DaxWrite {
+    #[inline]
+    fn begin(inode: &INode, request: Request) -> Result<Map> {
+        let (lblk, len) = blocks(inode, &request, MAX_ZEROED)?;
+        let found = map::map_blocks(inode, lblk)?;
+        let dirty = inode.data().extents.is_unsynced();
+        match found.place {
+            Place::Written(_) => Ok(bytes(inode, found, 0)?.needs_sync(dirty)),
+            _ if request.nowait() => Err(EAGAIN),
+            Place::Unwritten(_) => zeroed(inode, map::zero_unwritten(inode, lblk, len)?),
+            Place::Hole => zeroed(inode, allocated(inode, lblk, len, Fill::Zeroed)?),
+        }
+    }
+}
+
+/// Blocks that hold zeros now, perhaps since just now: then pages of zeros that were mapped over the
+/// hole, or the unwritten blocks, must go.
+fn zeroed(inode: &INode, (mapping, new): (Mapping, bool)) -> Result<Map> {
+    Ok(bytes(inode, mapping, 0)?
+        .newly_allocated(new)
+        .needs_sync(true))
+}

@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which blocks hold a file: the extent tree of an inode, kept in memory at its root.
+//!
+//! Readers ask [`map_blocks`]. The last extent found is remembered, so that a run of faults or reads
+//! within one extent costs no walk and does not touch the lock of the tree.
+//!
+//! Changes are [`allocate`], [`write_blocks`] and [`remove_blocks`]. Each step of one is a transaction
+//! of bounded size, in which the tree goes from one complete state to the next. Blocks that are in the
+//! tree as written hold data or zeros, never what somebody else left there: they are zeroed, or
+//! unwritten, before they get in.
+
+use super::{
+    alloc::{
+        self,
+        Request, //
+    },
+    error::{
+        report,
+        At, //
+    },
+    meta::{
+        Block,
+        Format,
+        MetaBlock, //
+    },
+    INode,
+    Transaction, //
+};
+use crate::{
+    new_rwsem,
+    ondisk::{
+        self,
+        extent::{
+            self,
+            Bytes,
+            ValidExtent, //
+        },
+        tree::{
+            self,
+            Root, //
+        },
+        BlockNr,
+        Blocks,
+        Csum, //
+    },
+    vfs::{
+        Buffer,
+        Credits,
+        RwSem, //
+    },
+};
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        SpinLock, //
+    },
+};
+
+pub use tree::END;
+
+/// The extent tree of one inode, as far as it is in memory.
+#[pin_data]
+pub struct Extents {
+    #[pin]
+    root: RwSem<Root>,
+    /// An extent of the tree. Filled with `root` held at least shared, emptied with it held
+    /// exclusively, before a change: so what is found here was true a moment ago, no less than what a
+    /// walk of the tree finds.
+    #[pin]
+    recent: SpinLock<Option<ValidExtent>>,
+    /// Another number after each change.
+    generation: Atomic<u64>,
+    /// Whether the tree has changes that no `fsync` was asked for since.
+    unsynced: Atomic<bool>,
+}
+
+impl Extents {
+    /// An initialiser, for an inode without blocks.
+    pub fn new() -> impl PinInit<Self> {
+        let mut root = [0; extent::ROOT_SIZE];
+        // Cannot fail: a root has room for a header.
+        let _ = extent::init_root(&mut root);
+        pin_init!(Self {
+            root <- new_rwsem!(root, c"rdaxfs extents"),
+            recent <- new_spinlock!(None),
+            generation: Atomic::new(0),
+            unsynced: Atomic::new(false),
+        })
+    }
+
+    /// Takes the root that was read from disk.
+    pub fn load(&self, root: Root) {
+        *self.root.write() = root;
+    }
+
+    /// The root, to be written to disk.
+    pub fn root(&self) -> Root {
+        *self.root.read()
+    }
+
+    /// A number that is another one after each change.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Acquire)
+    }
+
+    /// Whether there are changes that may not be on disk.
+    #[inline]
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced.load(Relaxed)
+    }
+
+    /// Notes whether there are changes that may not be on disk: cleared before they are written, set
+    /// again if that fails.
+    pub fn set_unsynced(&self, unsynced: bool) {
+        self.unsynced.store(unsynced, Relaxed);
+    }
+
+    #[inline]
+    fn recent(&self, lblk: u32) -> Option<ValidExtent> {
+        (*self.recent.lock()).filter(|extent| extent.contains(lblk))
+    }
+}
+
+/// What holds a block of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing: it reads as zeros.
+    Hole,
+    /// This block, and those after it.
+    Written(BlockNr),
+    /// The same, but it reads as zeros.
+    Unwritten(BlockNr),
+}
+
+/// What holds a run of blocks of a file.
+#[derive(Clone, Copy)]
+pub struct Mapping {
+    /// The first block of the run.
+    pub lblk: u32,
+    /// The number of blocks, at least one.
+    pub len: u32,
+    /// What holds them.
+    pub place: Place,
+}
+
+impl Mapping {
+    /// The part of `extent` that begins with `lblk`, which lies in it.
+    #[inline]
+    fn of(extent: &ValidExtent, lblk: u32) -> Self {
+        let start = extent
+            .run()
+            .nth(lblk - extent.lblk())
+            .unwrap_or(extent.pblk());
+        Self {
+            lblk,
+            len: extent.end() - lblk,
+            place: match extent.is_unwritten() {
+                true => Place::Unwritten(start),
+                false => Place::Written(start),
+            },
+        }
+    }
+}
+
+/// What new blocks of a file hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// Zeros, by decree.
+    Unwritten,
+    /// Zeros, which are on the device.
+    Zeroed,
+    /// What the caller puts there within the transaction: metadata.
+    Written,
+}
+
+/// What holds `lblk` and the blocks after it. Takes the extent lock shared, if it takes it.
+#[inline]
+pub fn map_blocks(inode: &INode, lblk: u32) -> Result<Mapping> {
+    let extents = &inode.data().get_ref().extents;
+    if let Some(extent) = extents.recent(lblk) {
+        return Ok(Mapping::of(&extent, lblk));
+    }
+    walk(inode, lblk)
+}
+
+/// [`map_blocks`] by the tree itself.
+fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
+    let extents = &inode.data().get_ref().extents;
+    let root = extents.root.read();
+    let found = tree::lookup(&root, &mut Nodes { inode }, lblk)?;
+    if let tree::Mapping::Extent(extent) = found {
+        *extents.recent.lock() = Some(extent);
+    }
+    Ok(mapping(found, lblk))
+}
+
+fn mapping(found: tree::Mapping, lblk: u32) -> Mapping {
+    match found {
+        tree::Mapping::Extent(extent) => Mapping::of(&extent, lblk),
+        tree::Mapping::Hole { end } => Mapping {
+            lblk,
+            len: end.saturating_sub(lblk).max(1),
+            place: Place::Hole,
+        },
+    }
+}
+
+/// The most blocks that one step of a change touches: nodes, what allocates or frees them, and the
+/// inode; `data` for the blocks of the file itself.
+fn credits(inode: &INode, data: Credits) -> Credits {
+    // One level more than now: the tree may have grown when the lock is taken.
+    let depth = tree::depth(&inode.data().extents.root()) + 1;
+    let nodes = Credits(tree::nodes_touched(depth) as u32);
+    nodes + alloc::ALLOC_CREDITS * nodes.0 + data + Credits(1)
+}
+
+/// The most blocks that one call of [`allocate`] touches.
+pub fn allocate_credits(inode: &INode) -> Credits {
+    credits(inode, alloc::ALLOC_CREDITS)
+}
+
+/// Allocates blocks for the hole that begins with, or has, `lblk`: at least one, at most `len`, not
+/// more than the hole. What holds `lblk` now; that is no new block if it was no hole.
+///
+/// Takes the extent lock. [`ENOSPC`], [`EFBIG`] past the last block a file can have.
+pub fn allocate(
+    tx: &Transaction<'_>,
+    inode: &INode,
+    lblk: u32,
+    len: u32,
+    fill: Fill,
+) -> Result<(Mapping, bool)> {
+    if lblk >= END {
+        return Err(EFBIG);
+    }
+    change(tx, inode, |root, nodes| {
+        let end = match tree::lookup(root, nodes, lblk)? {
+            tree::Mapping::Hole { end } => end,
+            found => return Ok((mapping(found, lblk), false)),
+        };
+        let unwritten = fill == Fill::Unwritten;
+        let request = Request {
+            goal: goal(root, nodes, lblk)?,
+            len: len
+                .min(end - lblk)
+                .clamp(1, ValidExtent::max_len(unwritten)),
+        };
+        let run = alloc::alloc_blocks(tx, inode, request)?;
+        let added = (|| {
+            if fill == Fill::Zeroed {
+                zero(inode, run.start(), run.len())?;
+            }
+            let extent = ValidExtent::new(lblk, run, unwritten)
+                .map_err(|error| report(tx.sb(), "extent", At::inode(inode.ino(), 0), error))?;
+            tree::insert(root, nodes, extent)?;
+            Ok((Mapping::of(&extent, lblk), true))
+        })();
+        if added.is_err() {
+            alloc::free_blocks(tx, inode, run)?;
+        }
+        added
+    })
+}
+
+/// Where the block for `lblk` is best: after that of the one before, or as far behind the file's first
+/// as `lblk` is.
+fn goal(root: &Root, nodes: &mut Edit<'_>, lblk: u32) -> Result<Option<BlockNr>> {
+    let blocks = blocks(nodes.inode);
+    for (from, extra) in [(lblk.saturating_sub(1), 1), (0, lblk)] {
+        if let tree::Mapping::Extent(extent) = tree::lookup(root, nodes, from)? {
+            let at = extent.pblk().get() + u64::from(from - extent.lblk()) + u64::from(extra);
+            return Ok(blocks.block(at).ok());
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the unwritten ones of the blocks `from..to` written ones: they hold their data.
+pub fn write_blocks(inode: &INode, from: u32, to: u32) -> Result {
+    let mut lblk = from;
+    while lblk < to {
+        let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
+        lblk = change(&tx, inode, |root, nodes| {
+            tree::convert(root, nodes, lblk, to, false)
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes `lblk` and the blocks after it, at most `len`, zeros on the device if they are unwritten.
+/// What holds `lblk` now, and whether that was done.
+pub fn zero_unwritten(inode: &INode, lblk: u32, len: u32) -> Result<(Mapping, bool)> {
+    let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
+    change(&tx, inode, |root, nodes| {
+        let found = mapping(tree::lookup(root, nodes, lblk)?, lblk);
+        let Place::Unwritten(start) = found.place else {
+            return Ok((found, false));
+        };
+        let len = found.len.min(len);
+        zero(inode, start, len)?;
+        tree::convert(root, nodes, lblk, lblk + len, false)?;
+        let place = Place::Written(start);
+        Ok((Mapping { lblk, len, place }, true))
+    })
+}
+
+/// Unmaps the blocks `from..to` and frees what held them. Nobody may use them any more.
+pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
+    let mut end = to;
+    loop {
+        let data = alloc::free_credits(ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
+        let tx = Transaction::start(inode.sb(), credits(inode, data))?;
+        let removed = change(&tx, inode, |root, nodes| {
+            let removed = tree::remove(root, nodes, from, end)?;
+            for extent in removed.extents() {
+                alloc::free_blocks(&tx, inode, extent.run())?;
+            }
+            Ok(removed)
+        })?;
+        match removed.rest() {
+            Some(rest) => end = rest,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// One step of a change, with the extent lock held exclusively.
+fn change<R>(
+    tx: &Transaction<'_>,
+    inode: &INode,
+    step: impl FnOnce(&mut Root, &mut Edit<'_>) -> Result<R>,
+) -> Result<R> {
+    let extents = &inode.data().get_ref().extents;
+    let mut root = extents.root.write();
+    *extents.recent.lock() = None;
+    let ret = step(&mut root, &mut Edit { tx, inode });
+    extents
+        .generation
+        .store(extents.generation.load(Relaxed).wrapping_add(1), Release);
+    extents.unsynced.store(true, Relaxed);
+    drop(root);
+    inode.mark_dirty();
+    ret
+}
+
+/// Zeroes blocks through the device's memory. Only for files in DAX mode.
+fn zero(inode: &INode, start: BlockNr, len: u32) -> Result {
+    let bits = inode.sb().block_bits();
+    let dax = inode.sb().data().get_ref().dax.as_ref().ok_or(EIO)?;
+    dax.zero(start.get() << bits, u64::from(len) << bits)
+}
+
+fn blocks(inode: &INode) -> Blocks {
+    inode.sb().data().get_ref().geometry().blocks()
+}
+
+/// A node of the tree of an inode, in a block.
+struct NodeFormat {
+    csum: Option<Csum>,
+    blocks: Blocks,
+}
+
+impl NodeFormat {
+    fn of(inode: &INode) -> Self {
+        let geometry = inode.sb().data().get_ref().geometry();
+        Self {
+            csum: geometry
+                .csum()
+                .map(|csum| csum.for_inode(inode.ino() as u32, inode.generation())),
+            blocks: geometry.blocks(),
+        }
+    }
+}
+
+impl Format for NodeFormat {
+    const NAME: &'static str = "extent tree";
+
+    fn verify(&self, bytes: &[u8]) -> ondisk::Result {
+        if let Some(csum) = self.csum {
+            extent::verify(bytes, csum)?;
+        }
+        extent::check(bytes, &self.blocks)
+    }
+
+    fn seal(&self, bytes: &mut [u8]) -> ondisk::Result {
+        match self.csum {
+            Some(csum) => extent::seal(bytes, csum),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The nodes of a tree, to look at. The extent lock is held.
+struct Nodes<'a> {
+    inode: &'a INode,
+}
+
+/// A node in the buffer cache.
+struct View(Buffer);
+
+impl Bytes for View {
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.0.read_at(offset, &mut bytes).ok()?;
+        Some(bytes)
+    }
+}
+
+impl tree::Read for Nodes<'_> {
+    type Error = Error;
+    type View = View;
+
+    fn blocks(&self) -> Blocks {
+        blocks(self.inode)
+    }
+
+    fn view(&mut self, at: BlockNr) -> Result<View> {
+        let sb = self.inode.sb();
+        let buffer = sb.read_buffer(at.get())?;
+        if !buffer.verified() {
+            Block::read(sb, Some(self.inode), at, &NodeFormat::of(self.inode))?;
+        }
+        Ok(View(buffer))
+    }
+
+    fn error(&self, at: Option<BlockNr>, error: ondisk::Error) -> Error {
+        let at = At::inode(self.inode.ino(), at.map_or(0, BlockNr::get));
+        report(self.inode.sb(), NodeFormat::NAME, at, error)
+    }
+}
+
+/// The nodes of a tree, to be changed. The extent lock is held exclusively.
+struct Edit<'t> {
+    tx: &'t Transaction<'t>,
+    inode: &'t INode,
+}
+
+impl tree::Read for Edit<'_> {
+    type Error = Error;
+    type View = View;
+
+    fn blocks(&self) -> Blocks {
+        blocks(self.inode)
+    }
+
+    fn view(&mut self, at: BlockNr) -> Result<View> {
+        Nodes { inode: self.inode }.view(at)
+    }
+
+    fn error(&self, at: Option<BlockNr>, error: ondisk::Error) -> Error {
+        Nodes { inode: self.inode }.error(at, error)
+    }
+}
+
+impl<'t> tree::Store for Edit<'t> {
+    type Node = MetaBlock<'t, NodeFormat>;
+
+    fn read(&mut self, at: BlockNr) -> Result<Self::Node> {
+        MetaBlock::read(self.tx, Some(self.inode), at, NodeFormat::of(self.inode))
+    }
+
+    fn write(&mut self, _at: BlockNr, node: Self::Node) -> Result {
+        node.commit()
+    }
+
+    fn alloc(&mut self, goal: BlockNr) -> Result<(BlockNr, Self::Node)> {
+        let goal = Some(goal);
+        let run = alloc::alloc_blocks(self.tx, self.inode, Request { goal, len: 1 })?;
+        let at = run.start();
+        match MetaBlock::create(self.tx, Some(self.inode), at, NodeFormat::of(self.inode)) {
+            Ok(node) => Ok((at, node)),
+            Err(err) => {
+                alloc::free_blocks(self.tx, self.inode, run)?;
+                Err(err)
+            }
+        }
+    }
+
+    fn free(&mut self, at: BlockNr) -> Result {
+        self.tx.forget(at.get());
+        alloc::free_blocks(self.tx, self.inode, at.into())
+    }
+}

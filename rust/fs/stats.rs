@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters of one mount: how often each fault handler ran, and how changes of mode ended.
+//!
+//! Each CPU counts in a cache line that few others use, so that counting costs a fault next to
+//! nothing, also when many CPUs fault at once. A sum is exact once nobody counts.
+
+use kernel::{
+    cpu::CpuId,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+/// Cache lines to count in. CPUs beyond share them.
+const SHARDS: usize = 16;
+
+/// The number of [`Counter`]s.
+const COUNTERS: usize = 11;
+
+/// What is counted.
+#[derive(Clone, Copy)]
+pub enum Counter {
+    /// `.fault` of the page cache.
+    Fault,
+    /// `.page_mkwrite` of the page cache.
+    Mkwrite,
+    /// `.fault` of DAX.
+    DaxFault,
+    /// `.huge_fault` of DAX, for 2 MiB.
+    DaxHugeFault,
+    /// `.pfn_mkwrite` or `.page_mkwrite` of DAX.
+    DaxMkwrite,
+    /// Pages that DAX mapped.
+    DaxMapped,
+    /// Ranges of 2 MiB that DAX mapped at once.
+    DaxHugeMapped,
+    /// Faults that met the other mode than the one their mapping was made in.
+    WrongMode,
+    /// Files that went from the page cache to DAX.
+    ToDax,
+    /// Files that went from DAX to the page cache.
+    ToPageCache,
+    /// Changes of mode that were refused.
+    Refused,
+}
+
+/// The counters of one mount.
+pub struct Stats {
+    shards: [Shard; SHARDS],
+}
+
+#[repr(align(128))]
+struct Shard([Atomic<u64>; COUNTERS]);
+
+impl Stats {
+    /// All zero.
+    pub fn new() -> Self {
+        Self {
+            shards: core::array::from_fn(|_| Shard(core::array::from_fn(|_| Atomic::new(0)))),
+        }
+    }
+
+    /// Counts one more.
+    #[inline]
+    pub fn count(&self, what: Counter) {
+        let Shard(counters) = &self.shards[CpuId::current().as_u32() as usize % SHARDS];
+        counters[what as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How often `what` was counted.
+    pub fn get(&self, what: Counter) -> u64 {
+        let counted = |Shard(counters): &Shard| counters[what as usize].load(Relaxed);
+        self.shards.iter().map(counted).sum()
+    }
+}
