@@ -43,3 +43,9 @@ pub fn sync(_inode: &INode) -> Result {
 
 /// See [`FileSystem::evict_inode`](crate::vfs::FileSystem::evict_inode).
 pub fn evict(_inode: &INode, _delete: bool) {}
+
+/// The inode `ino`.
+pub fn get(sb: &super::SuperBlock, ino: u64) -> Result<kernel::sync::aref::ARef<INode>> {
+    let _ = sb.inode_place(ino)?;
+    Err(EIO)
+}

@@ -20,10 +20,7 @@ use crate::{
         self,
         BlockNr, //
     },
-    vfs::{
-        nofs,
-        Buffer, //
-    },
+    vfs::Buffer, //
 };
 use core::ops::{
     Deref,
@@ -53,8 +50,7 @@ fn copy<F: Format>(
     format: &F,
 ) -> Result<(Buffer, KVec<u8>)> {
     let buffer = sb.read_buffer(nr.get())?;
-    let mut bytes = nofs(|| KVec::from_elem(0, buffer.size(), GFP_KERNEL))?;
-    buffer.read_at(0, &mut bytes)?;
+    let bytes = buffer.to_vec()?;
     if !buffer.verified() {
         format.verify(&bytes).map_err(|error| {
             let at = At::inode(owner.map_or(0, |inode| inode.ino()), nr.get());

@@ -22,6 +22,7 @@ use kernel::{
 
 pub mod alloc;
 pub mod error;
+pub mod group;
 pub mod ialloc;
 pub mod inode;
 pub mod iomap;
@@ -90,11 +91,11 @@ impl FileSystem for RdaxFs {
     }
 
     fn freeze_fs(sb: &SuperBlock) -> Result {
-        mount::sync_fs(sb, true)
+        mount::freeze(sb)
     }
 
-    fn unfreeze_fs(_sb: &SuperBlock) -> Result {
-        Ok(())
+    fn unfreeze_fs(sb: &SuperBlock) -> Result {
+        mount::unfreeze(sb)
     }
 
     fn statfs(sb: &SuperBlock) -> Result<StatFs> {

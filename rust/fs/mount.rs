@@ -1,74 +1,470 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mounting.
-use super::{options::Options, stats::Stats, INode, SuperBlock};
-use crate::{
-    ondisk::Geometry,
-    vfs::{writeback, Context, DaxDevice, New, StatFs},
+//! Mounting, remounting and unmounting, and the super block on the disk.
+//!
+//! Invariant: while mounted for writing, the super block on the disk says that it was not unmounted
+//! cleanly. It says otherwise again only when everything else was written and no error was found.
+//! What else is in the super block stays as it is: user space may change it meanwhile.
+
+use super::{
+    error::At,
+    group::{
+        Groups,
+        LoadError, //
+    },
+    inode,
+    options::{
+        Dax,
+        Errors,
+        Options, //
+    },
+    stats::Stats,
+    INode,
+    SuperBlock,
+    Transaction, //
 };
-use kernel::{prelude::*, sync::aref::ARef};
+use crate::{
+    ondisk::{
+        self,
+        feature::RoCompat,
+        superblock::{
+            State,
+            SuperBlock as DiskSuperBlock,
+            OFFSET,
+            SIZE, //
+        },
+        Csum,
+        Geometry, //
+    },
+    vfs::{
+        crc32c,
+        sb_err,
+        sb_info,
+        sb_warn,
+        time::now_seconds,
+        writeback,
+        Buffer,
+        Context,
+        DaxDevice,
+        FileType,
+        New,
+        StatFs, //
+    },
+};
+use kernel::{
+    new_mutex, new_spinlock,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Mutex,
+        SpinLock, //
+    },
+};
+
+/// `s_magic`, for `statfs(2)`.
+const MAGIC: u32 = 0xef53;
+/// The number of links that an inode can have.
+const LINK_MAX: u32 = 65000;
+/// Bytes in the longest name.
+const NAME_LEN: u32 = 255;
+/// The root directory's inode.
+const ROOT_INO: u64 = 2;
+/// Blocks that ordinary users never get, so that extent trees can always be changed: as in ext4, a
+/// fiftieth of the blocks, but at most so many.
+const TREE_RESERVE: u64 = 4096;
 
 /// What belongs to a mounted file system.
 #[pin_data]
 pub struct SuperData {
-    /// The DAX side of the device, if it has one.
+    geometry: Geometry,
+    /// The groups.
+    pub groups: Groups,
+    /// The DAX side of the device, if files can be mapped directly at all.
     pub dax: Option<DaxDevice>,
-    /// Where writeback of the page cache is completed: `writeback::Queue::new(sb.id())`.
+    /// Where writeback of the page cache is completed.
     pub completions: writeback::Queue,
     /// Counters.
     pub stats: Stats,
-    geometry: Geometry,
-    options: Options,
+    /// `s_r_blocks_count`, and the user and the group that get these blocks besides root.
+    reserved_blocks: u64,
+    reserved_for: (u32, u32),
+    overhead: u64,
+    /// `s_errors`, for mounts without the option.
+    errors: Errors,
+    /// An error was found since the mount.
+    failed: Atomic<bool>,
+    #[pin]
+    options: SpinLock<Options>,
+    /// The super block on the disk.
+    #[pin]
+    buffer: Mutex<Buffer>,
 }
 
 impl SuperData {
-    /// The facts of the superblock.
+    /// The facts of the super block.
+    #[inline]
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
     /// What is done about errors.
-    pub fn errors(&self) -> super::options::Errors {
-        super::options::Errors::Continue
+    pub fn errors(&self) -> Errors {
+        self.options.lock().errors().unwrap_or(self.errors)
     }
 
     /// The options in force.
     pub fn options(&self) -> Options {
-        self.options
+        *self.options.lock()
+    }
+
+    /// Free blocks that not everybody gets: `s_r_blocks_count`.
+    pub fn reserved_blocks(&self) -> u64 {
+        self.reserved_blocks
+    }
+
+    /// The user and the group that get the reserved blocks besides root.
+    pub fn reserved_for(&self) -> (u32, u32) {
+        self.reserved_for
+    }
+
+    /// Free blocks that only extent trees get.
+    pub fn tree_reserve(&self) -> u64 {
+        (self.geometry.blocks().end() / 50).min(TREE_RESERVE)
     }
 }
 
 /// See [`FileSystem::fill_super`](crate::vfs::FileSystem::fill_super).
 pub fn fill_super(
-    _sb: &mut SuperBlock<New>,
-    _fc: &Context,
-    _options: Options,
+    sb: &mut SuperBlock<New>,
+    fc: &Context,
+    options: Options,
 ) -> Result<Pin<KBox<SuperData>>> {
-    Err(EINVAL)
+    sb.set_min_block_size(SIZE as u32)?;
+    let mut bytes = [0; SIZE];
+    let (_, at) = read_super(sb)?;
+    at.read_at(&mut bytes)?;
+    let device = sb.device_bytes();
+    let geometry = Geometry::parse(&bytes, crc32c, device).map_err(|error| refuse(fc, error))?;
+    if sb.set_block_size(geometry.block_size()).is_err() {
+        return fc.invalid(fmt!(
+            "blocks of {} bytes are too small for the device or too large for the page cache",
+            geometry.block_size()
+        ));
+    }
+    let disk = DiskSuperBlock::from_bytes(&bytes);
+    if !fc.is_read_only() {
+        check_writable(sb.device_is_read_only(), fc, &geometry, disk)?;
+    }
+    if !disk.state().valid || disk.state().error {
+        sb_warn!(
+            sb,
+            "was not unmounted cleanly or has errors; running e2fsck is recommended"
+        );
+    }
+    let dax = find_dax(sb, fc, &options, &geometry)?;
+    set_facts(sb, &geometry);
+    let groups = Groups::load(sb, &geometry).map_err(|error| match error {
+        LoadError::Corrupt(nr, error) => {
+            fc.error(fmt!("group {}: {}", nr, format_args!("{error}")));
+            EUCLEAN
+        }
+        LoadError::Other(error) => error,
+    })?;
+    let (buffer, _) = read_super(sb)?;
+    KBox::try_pin_init(
+        try_pin_init!(SuperData {
+            overhead: geometry.overhead_blocks(),
+            geometry,
+            groups,
+            dax,
+            completions: writeback::Queue::new(sb.id())?,
+            stats: Stats::new(),
+            reserved_blocks: disk.r_blocks_count(),
+            reserved_for: disk.reserved_for(),
+            errors: disk.on_error().into(),
+            failed: Atomic::new(false),
+            options <- new_spinlock!(options, "rdaxfs_options"),
+            buffer <- new_mutex!(buffer, "rdaxfs_super"),
+        }),
+        GFP_KERNEL,
+    )
 }
 
-/// See [`FileSystem::root`](crate::vfs::FileSystem::root).
-pub fn root(_sb: &SuperBlock) -> Result<ARef<INode>> {
-    Err(EINVAL)
+/// Says why a super block is not accepted, and with which number.
+fn refuse(fc: &Context, error: ondisk::Error) -> Error {
+    use ondisk::Error as E;
+    fc.error(fmt!("{}", format_args!("{error}")));
+    match error {
+        E::Checksum(_) | E::Corrupt(_) | E::NeedsRecovery => EUCLEAN,
+        _ => EINVAL,
+    }
 }
 
-/// See [`FileSystem::reconfigure`](crate::vfs::FileSystem::reconfigure).
-pub fn reconfigure(_sb: &SuperBlock, _fc: &Context, _options: Options, _read_only: bool) -> Result {
-    Err(EINVAL)
-}
-
-/// See [`FileSystem::put_super`](crate::vfs::FileSystem::put_super).
-pub fn put_super(_sb: &SuperBlock) {}
-
-/// See [`FileSystem::sync_fs`](crate::vfs::FileSystem::sync_fs).
-pub fn sync_fs(_sb: &SuperBlock, _wait: bool) -> Result {
+/// That the file system can be written to: by its features, its state, and its device.
+fn check_writable(
+    device_read_only: bool,
+    fc: &Context,
+    geometry: &Geometry,
+    disk: &DiskSuperBlock,
+) -> Result {
+    if device_read_only {
+        fc.error(fmt!("the device is read-only; mount with -o ro"));
+        return Err(EROFS);
+    }
+    if let Err(error) = geometry.check_writable() {
+        fc.error(fmt!("{}; mount with -o ro", format_args!("{error}")));
+        return Err(EROFS);
+    }
+    if disk.last_orphan() != 0 || disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT) {
+        fc.error(fmt!(
+            "orphans are to be freed; run e2fsck, or mount with -o ro"
+        ));
+        return Err(EUCLEAN);
+    }
     Ok(())
 }
 
-/// See [`FileSystem::statfs`](crate::vfs::FileSystem::statfs).
-pub fn statfs(_sb: &SuperBlock) -> Result<StatFs> {
-    Err(EINVAL)
+/// The DAX device, if there is one that the options want and the block size allows.
+fn find_dax(
+    sb: &SuperBlock<New>,
+    fc: &Context,
+    options: &Options,
+    geometry: &Geometry,
+) -> Result<Option<DaxDevice>> {
+    let why_not = match DaxDevice::of(sb) {
+        _ if options.dax() == Dax::Never => return Ok(None),
+        _ if geometry.block_size() as usize != PAGE_SIZE => "blocks are not of the size of a page",
+        None => "the device has no DAX",
+        Some(dax) => return Ok(Some(dax)),
+    };
+    if options.dax() == Dax::Always {
+        return fc.invalid(fmt!("dax=always: {}", why_not));
+    }
+    sb_info!(
+        sb,
+        "{}: files are not mapped directly, whatever their flag says",
+        why_not
+    );
+    Ok(None)
 }
 
-/// Notes an error in the super block.
-pub fn record_error(_sb: &SuperBlock, _what: &'static str, _at: super::error::At) {}
+/// Tells the VFS what the super block says.
+fn set_facts(sb: &mut SuperBlock<New>, geometry: &Geometry) {
+    sb.set_magic(MAGIC);
+    sb.set_uuid(geometry.uuid());
+    // A file's blocks have numbers of 32 bits, and the last one is not used.
+    let blocks = i64::from(u32::MAX);
+    let maxbytes = blocks.checked_mul(geometry.block_size().into());
+    sb.set_limits(maxbytes.unwrap_or(i64::MAX), LINK_MAX);
+    let min = i64::from(i32::MIN);
+    if geometry.inode_size() > 128 {
+        // Two bits of epoch beside 32 bits of seconds.
+        sb.set_time_range(min, min + (1 << 34) - 1);
+    } else {
+        sb.set_time_range(min, i32::MAX.into());
+    }
+}
+
+/// Where the super block is in its block.
+struct Place(Buffer, usize);
+
+impl Place {
+    fn read_at(&self, bytes: &mut [u8; SIZE]) -> Result {
+        self.0.read_at(self.1, bytes)
+    }
+}
+
+/// Reads the block that has the super block.
+fn read_super<S>(sb: &SuperBlock<S>) -> Result<(Buffer, Place)> {
+    let size = sb.block_size() as u64;
+    let buffer = sb.read_buffer(OFFSET / size)?;
+    let offset = (OFFSET % size) as usize;
+    Ok((buffer.clone(), Place(buffer, offset)))
+}
+
+/// Changes the super block on the disk.
+///
+/// Works in whatever state the file system is: see [`Transaction::for_super_block`].
+fn update_super(sb: &SuperBlock, wait: bool, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
+    let buffer = sb.data().get_ref().buffer.lock();
+    let offset = (OFFSET % sb.block_size() as u64) as usize;
+    let mut bytes = [0; SIZE];
+    buffer.read_at(offset, &mut bytes)?;
+    let disk = DiskSuperBlock::from_bytes_mut(&mut bytes);
+    change(disk);
+    disk.set_wtime(now_seconds());
+    disk.seal(Csum::new(crc32c));
+    Transaction::for_super_block(sb).write_at(&buffer, offset, &bytes, None)?;
+    if wait {
+        buffer.sync()?;
+    }
+    Ok(())
+}
+
+/// See [`FileSystem::root`](crate::vfs::FileSystem::root).
+pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
+    let root = inode::get(sb, ROOT_INO)?;
+    if root.kind() != FileType::Directory || root.nlink() == 0 {
+        sb_err!(sb, "the root inode is not a directory");
+        return Err(EUCLEAN);
+    }
+    if !sb.is_read_only() {
+        begin_writing(sb)?;
+    }
+    Ok(root)
+}
+
+/// Says on the disk that the file system is mounted for writing.
+fn begin_writing(sb: &SuperBlock) -> Result {
+    update_super(sb, true, |disk| {
+        disk.set_mounted(now_seconds());
+        disk.set_state(State {
+            valid: false,
+            ..disk.state()
+        });
+    })
+}
+
+/// Writes everything, and then says on the disk that all is well.
+fn end_writing(sb: &SuperBlock) -> Result {
+    sb.sync_device()?;
+    let data = sb.data().get_ref();
+    update_super(sb, true, |disk| {
+        set_counts(disk, data);
+        disk.set_state(State {
+            valid: true,
+            ..disk.state()
+        });
+    })?;
+    sb.flush_device()
+}
+
+/// Puts the free counts of the groups into the super block.
+fn set_counts(disk: &mut DiskSuperBlock, data: &SuperData) {
+    disk.set_free_blocks_count(data.groups.free_blocks());
+    disk.set_free_inodes_count(data.groups.free_inodes() as u32);
+}
+
+/// See [`FileSystem::reconfigure`](crate::vfs::FileSystem::reconfigure).
+pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: bool) -> Result {
+    let data = sb.data();
+    if options.dax() != data.options().dax() {
+        return fc.invalid(fmt!("dax= cannot change while mounted"));
+    }
+    match (sb.is_read_only(), read_only) {
+        (false, true) => {
+            sb.sync_filesystem()?;
+            end_writing(sb)?;
+        }
+        (true, false) => {
+            if data.failed.load(Relaxed) {
+                fc.error(fmt!("errors were found; unmount and run e2fsck"));
+                return Err(EROFS);
+            }
+            let mut bytes = [0; SIZE];
+            read_super(sb)?.1.read_at(&mut bytes)?;
+            let disk = DiskSuperBlock::from_bytes(&bytes);
+            check_writable(
+                sb.device_is_read_only(),
+                fc,
+                data.get_ref().geometry(),
+                disk,
+            )?;
+            begin_writing(sb)?;
+        }
+        _ => {}
+    }
+    *data.get_ref().options.lock() = options;
+    Ok(())
+}
+
+/// See [`FileSystem::put_super`](crate::vfs::FileSystem::put_super).
+pub fn put_super(sb: &SuperBlock) {
+    if sb.is_read_only() {
+        return;
+    }
+    if let Err(error) = end_writing(sb) {
+        sb_err!(sb, "unmounting: {:?}", error);
+    }
+}
+
+/// See [`FileSystem::sync_fs`](crate::vfs::FileSystem::sync_fs).
+pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+    if sb.is_read_only() {
+        return Ok(());
+    }
+    let data = sb.data().get_ref();
+    update_super(sb, false, |disk| set_counts(disk, data))?;
+    if wait {
+        sb.sync_device()?;
+        sb.flush_device()?;
+    }
+    Ok(())
+}
+
+/// See [`FileSystem::freeze_fs`](crate::vfs::FileSystem::freeze_fs): a snapshot taken now mounts as
+/// one that was unmounted cleanly.
+pub fn freeze(sb: &SuperBlock) -> Result {
+    if sb.is_read_only() {
+        return Ok(());
+    }
+    end_writing(sb)
+}
+
+/// See [`FileSystem::unfreeze_fs`](crate::vfs::FileSystem::unfreeze_fs).
+pub fn unfreeze(sb: &SuperBlock) -> Result {
+    if sb.is_read_only() {
+        return Ok(());
+    }
+    update_super(sb, true, |disk| {
+        disk.set_state(State {
+            valid: false,
+            ..disk.state()
+        });
+    })
+}
+
+/// See [`FileSystem::statfs`](crate::vfs::FileSystem::statfs).
+pub fn statfs(sb: &SuperBlock) -> Result<StatFs> {
+    let data = sb.data().get_ref();
+    let geometry = data.geometry();
+    let free_blocks = data.groups.free_blocks();
+    let reserved = data.reserved_blocks().saturating_add(data.tree_reserve());
+    let (low, high) = geometry.uuid().split_at(8);
+    let word = |half: &[u8]| half.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
+    Ok(StatFs {
+        magic: MAGIC,
+        blocks: geometry.blocks().end().saturating_sub(data.overhead),
+        free_blocks,
+        available_blocks: free_blocks.saturating_sub(reserved),
+        files: geometry.inodes().into(),
+        free_files: data.groups.free_inodes(),
+        fsid: word(low) ^ word(high),
+        name_len: NAME_LEN,
+    })
+}
+
+/// Notes in the super block that `what` met an error.
+pub fn record_error(sb: &SuperBlock, what: &'static str, at: At) {
+    sb.data().failed.store(true, Relaxed);
+    if sb.is_read_only() {
+        return;
+    }
+    let recorded = update_super(sb, false, |disk| {
+        // A number that does not fit is no inode's.
+        let ino = u32::try_from(at.ino).unwrap_or(0);
+        disk.record_error(now_seconds(), what, ino, at.block);
+        disk.set_state(State {
+            error: true,
+            ..disk.state()
+        });
+    });
+    if recorded.is_err() {
+        sb_err!(sb, "the error could not be recorded");
+    }
+}

@@ -79,6 +79,19 @@ impl Buffer {
         Ok(())
     }
 
+    /// A copy of the whole block. Fails only for want of memory.
+    pub fn to_vec(&self) -> Result<KVec<u8>> {
+        let size = self.size();
+        let mut bytes: KVec<u8> = super::nofs(|| KVec::with_capacity(size, GFP_KERNEL))?;
+        // SAFETY: As for `read_at`; the vector has room for `size` bytes, all of which are copied.
+        unsafe {
+            let from = (*self.as_ptr()).b_data;
+            bindings::memcpy(bytes.as_mut_ptr().cast(), from.cast(), size);
+            bytes.inc_len(size);
+        }
+        Ok(bytes)
+    }
+
     /// Whether the block's checksum was found right since it was read.
     #[inline]
     pub fn verified(&self) -> bool {

@@ -254,6 +254,13 @@ impl<T: FileSystem> SuperBlock<T> {
         Ok(unsafe { inode::Fresh::from_raw(NonNull::new(ptr).ok_or(ENOMEM)?) })
     }
 
+    /// Writes everything, inodes and their pages first, and waits. The caller holds `s_umount`, as
+    /// [`FileSystem::reconfigure`] does.
+    pub fn sync_filesystem(&self) -> Result {
+        // SAFETY: The super block is ready.
+        kernel::error::to_result(unsafe { bindings::sync_filesystem(self.as_ptr()) })
+    }
+
     /// Writes all dirty buffers of the device, and waits.
     pub fn sync_device(&self) -> Result {
         // SAFETY: `s_bdev` is an open block device.

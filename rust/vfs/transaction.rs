@@ -51,12 +51,12 @@ impl core::ops::Mul<u32> for Credits {
 ///
 /// # Invariants
 ///
-/// Allocations of this task are `GFP_NOFS`, and unless it is an emergency, write access for internal
+/// Allocations of this task are `GFP_NOFS`, and unless it is for the super block, write access for internal
 /// purposes (`sb_start_intwrite`) is held, both until it is dropped.
 pub struct Transaction<'sb, T: FileSystem> {
     sb: &'sb SuperBlock<T>,
     nofs: c_uint,
-    emergency: bool,
+    unguarded: bool,
     credits: Credits,
     touched: Touched,
     _not_send: NotThreadSafe,
@@ -92,19 +92,19 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         Ok(Self::new(sb, credits, false))
     }
 
-    /// Records an error in one block, from anywhere: also while the file system is read-only or
-    /// being frozen, and also within another transaction.
-    pub fn emergency(sb: &'sb SuperBlock<T>) -> Self {
+    /// Changes the super block's own block, and nothing else: also while the file system is
+    /// read-only or frozen, and also within another transaction, since an error may be met there.
+    pub fn for_super_block(sb: &'sb SuperBlock<T>) -> Self {
         Self::new(sb, Credits(1), true)
     }
 
-    fn new(sb: &'sb SuperBlock<T>, credits: Credits, emergency: bool) -> Self {
-        // INVARIANT: The caller has write access unless it is an emergency.
+    fn new(sb: &'sb SuperBlock<T>, credits: Credits, unguarded: bool) -> Self {
+        // INVARIANT: The caller has write access unless it is for the super block.
         Self {
             sb,
             // SAFETY: Touches the current task only; undone by `drop`.
             nofs: unsafe { bindings::rdaxfs_memalloc_nofs_save() },
-            emergency,
+            unguarded,
             credits,
             touched: Touched(RefCell::new(KVec::new())),
             _not_send: NotThreadSafe,
@@ -192,7 +192,7 @@ impl<T: FileSystem> Drop for Transaction<'_, T> {
         // SAFETY: Undoes what the constructors did, on the same thread.
         unsafe {
             bindings::rdaxfs_memalloc_nofs_restore(self.nofs);
-            if !self.emergency {
+            if !self.unguarded {
                 bindings::rdaxfs_sb_end_intwrite(self.sb.as_ptr());
             }
         }

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Groups in memory: their descriptors, loaded at mount, and their bitmaps while they change.
+//!
+//! Invariants: a group's descriptor, its bitmaps, and what of them is on disk change together, under
+//! the group's lock and within one transaction. The counts of the file system are the sums of those
+//! in the descriptors.
+
+use super::{
+    error::{
+        report,
+        At, //
+    },
+    RdaxFs,
+    SuperBlock,
+    Transaction, //
+};
+use crate::{
+    ondisk::{
+        self,
+        group::GroupDesc,
+        BlockNr,
+        Geometry, //
+    },
+    vfs::{
+        self,
+        Buffer, //
+    },
+};
+use core::ops::Range;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Mutex,
+        MutexGuard, //
+    },
+};
+
+/// One group.
+#[pin_data]
+pub struct Group {
+    nr: u32,
+    /// The block of descriptors that has this one, and where in it.
+    buffer: Buffer,
+    offset: usize,
+    #[pin]
+    desc: Mutex<GroupDesc>,
+    /// For those who look for a group without its lock.
+    free_blocks: Atomic<u32>,
+    free_inodes: Atomic<u32>,
+    used_dirs: Atomic<u32>,
+    /// No run of free blocks is longer. It is lowered by a search that found less than it wanted.
+    longest: Atomic<u32>,
+}
+
+impl Group {
+    fn new(nr: u32, buffer: Buffer, offset: usize, desc: GroupDesc) -> impl PinInit<Self> {
+        pin_init!(Self {
+            nr,
+            buffer,
+            offset,
+            free_blocks: Atomic::new(desc.free_blocks),
+            free_inodes: Atomic::new(desc.free_inodes),
+            used_dirs: Atomic::new(desc.used_dirs),
+            longest: Atomic::new(desc.free_blocks),
+            desc <- new_mutex!(desc, "rdaxfs_group"),
+        })
+    }
+
+    /// The group's number.
+    pub fn nr(&self) -> u32 {
+        self.nr
+    }
+
+    /// Free blocks, a moment ago.
+    pub fn free_blocks(&self) -> u32 {
+        self.free_blocks.load(Relaxed)
+    }
+
+    /// Free inodes, a moment ago.
+    pub fn free_inodes(&self) -> u32 {
+        self.free_inodes.load(Relaxed)
+    }
+
+    /// Directories, a moment ago.
+    pub fn used_dirs(&self) -> u32 {
+        self.used_dirs.load(Relaxed)
+    }
+
+    /// A length that no run of free blocks exceeds.
+    pub fn longest(&self) -> u32 {
+        self.longest.load(Relaxed)
+    }
+
+    /// Notes that no run of free blocks is longer than `len`. The group is locked.
+    pub fn set_longest(&self, len: u32) {
+        self.longest.store(len, Relaxed);
+    }
+
+    /// The block of the group's inode table that is `nth` in it.
+    pub fn inode_table_block(&self, nth: u32) -> Option<BlockNr> {
+        self.desc.lock().inode_table().nth(nth)
+    }
+}
+
+/// All groups, and the counts of the whole file system.
+pub struct Groups {
+    groups: KVVec<Pin<KBox<Group>>>,
+    free_blocks: Atomic<u64>,
+    free_inodes: Atomic<u64>,
+}
+
+impl Groups {
+    /// Reads all descriptors and checks them. The error tells of which group.
+    pub fn load(
+        sb: &vfs::SuperBlock<RdaxFs, vfs::New>,
+        geometry: &Geometry,
+    ) -> Result<Self, LoadError> {
+        let mut this = Self {
+            groups: KVVec::with_capacity(geometry.groups() as usize, GFP_KERNEL)?,
+            free_blocks: Atomic::new(0),
+            free_inodes: Atomic::new(0),
+        };
+        let mut block: Option<Buffer> = None;
+        for nr in 0..geometry.groups() {
+            let bad = |error| LoadError::Corrupt(nr, error);
+            let (place, offset) = geometry.desc_place(nr).map_err(bad)?;
+            let buffer = match block.take() {
+                Some(buffer) if buffer.nr() == place.get() => buffer,
+                _ => sb.read_buffer(place.get())?,
+            };
+            block = Some(buffer.clone());
+            let mut bytes = [0; DESC_MAX];
+            let bytes = desc_bytes(geometry, &mut bytes);
+            buffer.read_at(offset, bytes)?;
+            let desc = GroupDesc::decode(geometry, nr, bytes).map_err(bad)?;
+            this.free_blocks.fetch_add(desc.free_blocks.into(), Relaxed);
+            this.free_inodes.fetch_add(desc.free_inodes.into(), Relaxed);
+            let group = KBox::pin_init(Group::new(nr, buffer, offset, desc), GFP_KERNEL)?;
+            this.groups.push(group, GFP_KERNEL)?;
+        }
+        Ok(this)
+    }
+
+    /// The group `nr`, if there is one.
+    pub fn get(&self, nr: u32) -> Option<&Group> {
+        self.groups.get(nr as usize).map(|group| &**group)
+    }
+
+    /// All groups, beginning with `first`.
+    pub fn round(&self, first: u32) -> impl Iterator<Item = &Group> {
+        let first = (first as usize).min(self.groups.len());
+        let (before, after) = self.groups.split_at(first);
+        Iterator::chain(after.iter(), before).map(|group| &**group)
+    }
+
+    /// Free blocks of the file system.
+    pub fn free_blocks(&self) -> u64 {
+        self.free_blocks.load(Relaxed)
+    }
+
+    /// Free inodes of the file system.
+    pub fn free_inodes(&self) -> u64 {
+        self.free_inodes.load(Relaxed)
+    }
+}
+
+/// Why [`Groups::load`] failed.
+pub enum LoadError {
+    /// The descriptor of the group is not right.
+    Corrupt(u32, ondisk::Error),
+    /// Something else.
+    Other(Error),
+}
+
+impl<E: Into<Error>> From<E> for LoadError {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Bytes of the largest descriptor there is; an image with larger ones is refused.
+const DESC_MAX: usize = 64;
+
+/// The part of `bytes` that is as long as a descriptor.
+fn desc_bytes<'a>(geometry: &Geometry, bytes: &'a mut [u8; DESC_MAX]) -> &'a mut [u8] {
+    let len = usize::from(geometry.desc_size()).min(DESC_MAX);
+    bytes.split_at_mut(len).0
+}
+
+/// Which bitmap of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// That of blocks.
+    Blocks,
+    /// That of inodes.
+    Inodes,
+}
+
+/// A locked group and one of its bitmaps, copied out to be changed.
+///
+/// Dropping it without [`commit`](Self::commit) discards the change.
+pub struct Bitmap<'t> {
+    tx: &'t Transaction<'t>,
+    group: &'t Group,
+    which: Which,
+    guard: MutexGuard<'t, GroupDesc>,
+    buffer: Buffer,
+    /// The bits, a set one for what is in use.
+    pub bits: KVec<u8>,
+    /// The descriptor's counts, to be kept in step with the bits.
+    pub desc: GroupDesc,
+}
+
+impl<'t> Bitmap<'t> {
+    /// Locks the group, and reads the bitmap or, if it was never written, computes it. [`EUCLEAN`]
+    /// if it is not right.
+    pub fn open(tx: &'t Transaction<'t>, group: &'t Group, which: Which) -> Result<Self> {
+        let sb = tx.sb();
+        let geometry = sb.data().get_ref().geometry();
+        let guard = group.desc.lock();
+        let desc = guard.clone();
+        let (nr, uninit, what) = match which {
+            Which::Blocks => (desc.block_bitmap(), desc.is_block_uninit(), "block bitmap"),
+            Which::Inodes => (desc.inode_bitmap(), desc.is_inode_uninit(), "inode bitmap"),
+        };
+        let at = At::block(nr.get());
+        let (buffer, bits) = if uninit {
+            let buffer = tx.create(nr.get())?;
+            let mut bits = buffer.to_vec()?;
+            match which {
+                Which::Blocks => desc.init_block_bitmap(geometry, &mut bits),
+                Which::Inodes => desc.init_inode_bitmap(geometry, &mut bits),
+            }
+            .map_err(|error| report(sb, what, at, error))?;
+            tx.write_at(&buffer, 0, &bits, None)?;
+            (buffer, bits)
+        } else {
+            let buffer = sb.read_buffer(nr.get())?;
+            let bits = buffer.to_vec()?;
+            if !buffer.verified() {
+                match which {
+                    Which::Blocks => desc.verify_block_bitmap(geometry, &bits),
+                    Which::Inodes => desc.verify_inode_bitmap(geometry, &bits),
+                }
+                .map_err(|error| report(sb, what, at, error))?;
+                buffer.set_verified();
+            }
+            (buffer, bits)
+        };
+        Ok(Self {
+            tx,
+            group,
+            which,
+            guard,
+            buffer,
+            bits,
+            desc,
+        })
+    }
+
+    /// The group.
+    pub fn group(&self) -> &'t Group {
+        self.group
+    }
+
+    /// Reports that what was asked of the bitmap cannot be.
+    pub fn error(&self, what: &'static str, error: ondisk::Error) -> Error {
+        report(self.tx.sb(), what, At::block(self.buffer.nr()), error)
+    }
+
+    /// Makes the bits and the counts part of the transaction; only the bits of `range` changed.
+    pub fn commit(mut self, range: Range<u32>) -> Result {
+        let data = self.tx.sb().data().get_ref();
+        let geometry = data.geometry();
+        match self.which {
+            Which::Blocks => self.desc.seal_block_bitmap(geometry, &self.bits),
+            Which::Inodes => self.desc.seal_inode_bitmap(geometry, &self.bits),
+        }
+        .map_err(|error| self.error("bitmap", error))?;
+
+        let mut bytes = [0; DESC_MAX];
+        let bytes = desc_bytes(geometry, &mut bytes);
+        let Group { buffer, offset, .. } = self.group;
+        buffer.read_at(*offset, bytes)?;
+        self.desc
+            .encode(geometry, bytes)
+            .map_err(|error| self.error("group descriptor", error))?;
+
+        // From here on nothing fails.
+        let start = (range.start / 8) as usize;
+        let end = range.end.div_ceil(8) as usize;
+        let changed = self.bits.get(start..end).ok_or(EIO)?;
+        self.tx.write_at(&self.buffer, start, changed, None)?;
+        self.tx.write_at(buffer, *offset, bytes, None)?;
+        self.publish(&data.groups);
+        Ok(())
+    }
+
+    /// Makes the counts those that others see.
+    fn publish(mut self, groups: &Groups) {
+        let (old, new) = (&*self.guard, &self.desc);
+        // Wrapping sums of differences are exact.
+        let blocks = u64::from(new.free_blocks).wrapping_sub(old.free_blocks.into());
+        let inodes = u64::from(new.free_inodes).wrapping_sub(old.free_inodes.into());
+        groups.free_blocks.fetch_add(blocks, Relaxed);
+        groups.free_inodes.fetch_add(inodes, Relaxed);
+        self.group.free_blocks.store(new.free_blocks, Relaxed);
+        self.group.free_inodes.store(new.free_inodes, Relaxed);
+        self.group.used_dirs.store(new.used_dirs, Relaxed);
+        if new.free_blocks > old.free_blocks {
+            self.group.set_longest(new.free_blocks);
+        }
+        *self.guard = self.desc.clone();
+    }
+}
+
+impl SuperBlock {
+    /// The block of the inode table that has inode `ino`, and where in it the inode begins.
+    pub fn inode_place(&self, ino: u64) -> Result<(BlockNr, usize)> {
+        let data = self.data().get_ref();
+        let out_of_range = || {
+            super::error::corrupt(
+                self,
+                "inode",
+                At::inode(ino, 0),
+                format_args!("number out of range"),
+            )
+        };
+        let nr = u32::try_from(ino).map_err(|_| out_of_range())?;
+        let place = data.geometry().inode(nr).map_err(|_| out_of_range())?;
+        let group = data.groups.get(place.group).ok_or_else(out_of_range)?;
+        let block = group
+            .inode_table_block(place.block)
+            .ok_or_else(out_of_range)?;
+        Ok((block, place.offset))
+    }
+}
