@@ -7,6 +7,8 @@
 //! block that went to the wrong place does not pass. The table of ingredients is in
 //! [`checksums.rst`](srctree/Documentation/filesystems/ext4/checksums.rst).
 
+use core::ops::Range;
+
 /// A crc32c under way.
 ///
 /// It is a value: [`Csum::with`] answers with the checksum after more bytes and leaves the original
@@ -35,6 +37,17 @@ impl Csum {
             seed: (self.update)(self.seed, bytes),
             ..self
         }
+    }
+
+    /// The checksum after `bytes` too, those in `hole` counting as zeros: the checksum itself is there.
+    /// It is of four bytes at most.
+    #[must_use]
+    pub fn with_hole(self, bytes: &[u8], hole: Range<usize>) -> Self {
+        let before = bytes.get(..hole.start).unwrap_or(bytes);
+        let zeros = [0; 4];
+        let zeros = zeros.get(..hole.len()).unwrap_or(&zeros);
+        let after = bytes.get(hole.end..).unwrap_or_default();
+        self.with(before).with(zeros).with(after)
     }
 
     /// The checksum after `nr` too, which counts as four little-endian bytes.

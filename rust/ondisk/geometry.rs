@@ -41,7 +41,7 @@ const DYNAMIC_REV: u32 = 1;
 const OS_HURD: u32 = 1;
 
 /// Bytes of an inode before ext4: the least there can be.
-const GOOD_OLD_INODE_SIZE: u16 = 128;
+pub(super) const GOOD_OLD_INODE_SIZE: u16 = 128;
 
 /// Bytes beyond those that have fields today.
 const EXTRA_ISIZE: u16 = 32;

@@ -337,18 +337,15 @@ impl RawGroupDesc {
 
 /// The checksum a descriptor of `group` with these bytes is to have, if the file system has any.
 fn checksum(geometry: &Geometry, group: u32, bytes: &[u8]) -> Result<Option<u16>> {
-    let at = offset_of!(RawGroupDesc, checksum);
-    let (before, after) = bytes
-        .get(..geometry.desc_size().into())
-        .and_then(|desc| Some((desc.get(..at)?, desc.get(at + 2..)?)))
-        .ok_or(Error::TooSmall)?;
+    const AT: usize = offset_of!(RawGroupDesc, checksum);
+    let size = geometry.desc_size().into();
+    let bytes = bytes.get(..size).ok_or(Error::TooSmall)?;
     Ok(match geometry.csum() {
-        // The field itself counts as zero, and of the sum only the low half is kept.
-        Some(csum) => {
-            let csum = csum.with_u32(group).with(before).with(&[0; 2]).with(after);
-            Some(csum.value() as u16)
-        }
+        // Of the sum only the low half is kept.
+        Some(csum) => Some(csum.with_u32(group).with_hole(bytes, AT..AT + 2).value() as u16),
         None if geometry.has_group_csum() => {
+            let before = bytes.get(..AT).unwrap_or_default();
+            let after = bytes.get(AT + 2..).unwrap_or_default();
             let crc = crc16(geometry.uuid_crc16(), &group.to_le_bytes());
             Some(crc16(crc16(crc, before), after))
         }

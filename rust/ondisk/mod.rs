@@ -23,6 +23,7 @@ pub mod extent;
 pub mod feature;
 pub mod geometry;
 pub mod group;
+pub mod inode;
 pub mod superblock;
 pub mod tree;
 
@@ -41,3 +42,4 @@ pub use self::geometry::{
     InodePlace, //
 };
 pub use self::group::GroupDesc;
+pub use self::inode::Inode;
