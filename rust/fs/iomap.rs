@@ -61,11 +61,11 @@ fn bytes(inode: &INode, mapping: Mapping, generation: u64) -> Result<Map> {
     Ok(Map::new(offset << bits, len << bits, place)?.of_generation(generation))
 }
 
-/// What is there.
+/// What is at `pos`.
 #[inline]
-fn existing(inode: &INode, request: &Request) -> Result<Map> {
+pub(super) fn existing(inode: &INode, pos: u64) -> Result<Map> {
     let generation = inode.data().extents.generation();
-    let (lblk, _) = blocks(inode, request, 1)?;
+    let lblk = u32::try_from(pos >> inode.sb().block_bits()).map_err(|_| EFBIG)?;
     bytes(inode, map::map_blocks(inode, lblk)?, generation)
 }
 
@@ -81,7 +81,7 @@ pub struct Read;
 impl Begin<RdaxFs> for Read {
     #[inline]
     fn begin(inode: &INode, request: Request) -> Result<Map> {
-        existing(inode, &request)
+        existing(inode, request.pos)
     }
 }
 
@@ -90,7 +90,7 @@ pub struct Report;
 
 impl Begin<RdaxFs> for Report {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
-        existing(inode, &request)
+        existing(inode, request.pos)
     }
 }
 
@@ -99,7 +99,7 @@ pub struct Zero;
 
 impl Begin<RdaxFs> for Zero {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
-        existing(inode, &request)
+        existing(inode, request.pos)
     }
 }
 
@@ -165,18 +165,19 @@ impl Begin<RdaxFs> for DaxWrite {
         let found = map::map_blocks(inode, lblk)?;
         let dirty = inode.data().extents.is_unsynced();
         match found.place {
-            Place::Written(_) => Ok(bytes(inode, found, 0)?.needs_sync(dirty)),
-            _ if request.nowait() => Err(EAGAIN),
-            Place::Unwritten(_) => zeroed(inode, map::zero_unwritten(inode, lblk, len)?),
-            Place::Hole => zeroed(inode, allocated(inode, lblk, len, Fill::Zeroed)?),
+            Place::Written(_) => return Ok(bytes(inode, found, 0)?.needs_sync(dirty)),
+            _ if request.nowait() => return Err(EAGAIN),
+            _ => {}
         }
+        // New, or zeroed since just now: pages of zeros that are mapped there must go.
+        let (mapping, new) = match allocated(inode, lblk, len, Fill::Zeroed)? {
+            (found, _) if matches!(found.place, Place::Unwritten(_)) => {
+                map::zero_unwritten(inode, lblk, len)?
+            }
+            done => done,
+        };
+        Ok(bytes(inode, mapping, 0)?
+            .newly_allocated(new)
+            .needs_sync(true))
     }
-}
-
-/// Blocks that hold zeros now, perhaps since just now: then pages of zeros that were mapped over the
-/// hole, or the unwritten blocks, must go.
-fn zeroed(inode: &INode, (mapping, new): (Mapping, bool)) -> Result<Map> {
-    Ok(bytes(inode, mapping, 0)?
-        .newly_allocated(new)
-        .needs_sync(true))
 }

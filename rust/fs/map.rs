@@ -5,7 +5,7 @@
 //! Readers ask [`map_blocks`]. The last extent found is remembered, so that a run of faults or reads
 //! within one extent costs no walk and does not touch the lock of the tree.
 //!
-//! Changes are [`allocate`], [`write_blocks`] and [`remove_blocks`]. Each step of one is a transaction
+//! Changes are [`allocate`], [`convert_blocks`], [`zero_unwritten`] and [`remove_blocks`]. Each step of one is a transaction
 //! of bounded size, in which the tree goes from one complete state to the next. Blocks that are in the
 //! tree as written hold data or zeros, never what somebody else left there: they are zeroed, or
 //! unwritten, before they get in.
@@ -284,13 +284,13 @@ fn goal(root: &Root, nodes: &mut Edit<'_>, lblk: u32) -> Result<Option<BlockNr>>
     Ok(None)
 }
 
-/// Makes the unwritten ones of the blocks `from..to` written ones: they hold their data.
-pub fn write_blocks(inode: &INode, from: u32, to: u32) -> Result {
+/// Makes what there is of the blocks `from..to` unwritten, or written: then they hold their data.
+pub fn convert_blocks(inode: &INode, from: u32, to: u32, unwritten: bool) -> Result {
     let mut lblk = from;
     while lblk < to {
         let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
         lblk = change(&tx, inode, |root, nodes| {
-            tree::convert(root, nodes, lblk, to, false)
+            tree::convert(root, nodes, lblk, to, unwritten)
         })?;
     }
     Ok(())
@@ -316,7 +316,7 @@ pub fn zero_unwritten(inode: &INode, lblk: u32, len: u32) -> Result<(Mapping, bo
 /// Unmaps the blocks `from..to` and frees what held them. Nobody may use them any more.
 pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
     let mut end = to;
-    loop {
+    while from < end {
         let data = alloc::free_credits(ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
         let tx = Transaction::start(inode.sb(), credits(inode, data))?;
         let removed = change(&tx, inode, |root, nodes| {
@@ -326,11 +326,9 @@ pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
             }
             Ok(removed)
         })?;
-        match removed.rest() {
-            Some(rest) => end = rest,
-            None => return Ok(()),
-        }
+        end = removed.rest().unwrap_or(from);
     }
+    Ok(())
 }
 
 /// One step of a change, with the extent lock held exclusively.

@@ -22,6 +22,8 @@ use kernel::{
 
 pub mod alloc;
 pub mod error;
+pub mod fault;
+pub mod file;
 pub mod group;
 pub mod ialloc;
 pub mod inode;
@@ -30,7 +32,9 @@ pub mod map;
 pub mod meta;
 pub mod mount;
 pub mod options;
+pub mod space;
 pub mod stats;
+pub mod switch;
 
 pub use self::{
     inode::Info,

@@ -9,6 +9,7 @@
 
 use super::{
     dax::DaxDevice,
+    inode::Locked,
     iomap::{
         Begin,
         Map,
@@ -16,8 +17,10 @@ use super::{
     },
     mode::{
         self,
+        InvalidateExclusive,
         Mode,
         ModeLock,
+        PageCacheToken,
         Stable, //
     },
     writeback::{
@@ -30,7 +33,10 @@ use super::{
 };
 use crate::bindings;
 use core::marker::PhantomData;
-use kernel::prelude::*;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
 
 /// What the page cache and DAX ask of a file system.
 pub trait Operations: FileSystem {
@@ -222,6 +228,56 @@ impl<T: Operations> Table<T> {
         unsafe {
             (*sis).bdev = (*(*(*file).f_inode).i_sb).s_bdev;
             bindings::iomap_swapfile_activate(sis, file, span, Ops::<T, T::Read>::TABLE)
+        }
+    }
+}
+
+impl<T: FileSystem> INode<T> {
+    /// Writes back the dirty data of `start..=end`, and waits. In either mode; an error is reported
+    /// once, to whoever asks first.
+    pub fn write_and_wait(&self, start: i64, end: i64) -> Result {
+        // SAFETY: The inode and its mapping are valid.
+        to_result(unsafe {
+            bindings::filemap_write_and_wait_range((*self.as_ptr()).i_mapping, start, end)
+        })
+    }
+}
+
+impl<T: FileSystem> Locked<T> {
+    /// Whether the file may become `size` bytes long (`inode_newsize_ok`).
+    pub fn check_size(&self, size: u64) -> Result {
+        // SAFETY: The inode is valid.
+        to_result(unsafe { bindings::inode_newsize_ok(self.as_ptr(), size as i64) })
+    }
+
+    /// Waits until no direct I/O of the file is in flight. None can start meanwhile.
+    pub fn wait_for_direct_io(&self) {
+        // SAFETY: The inode is valid.
+        unsafe { bindings::inode_dio_wait(self.as_ptr()) };
+    }
+
+    /// Sets the size of the file (`truncate_setsize`): pages past the end are unmapped and removed,
+    /// and what the last one holds beyond it is zeroed in memory.
+    ///
+    /// DAX entries past the end are to be removed before.
+    pub fn set_size_and_truncate(&self, _lock: &InvalidateExclusive<'_, T>, size: u64) {
+        // SAFETY: The inode is valid.
+        unsafe { bindings::truncate_setsize(self.as_ptr(), size as i64) };
+    }
+}
+
+impl<T: FileSystem> PageCacheToken<'_, T> {
+    /// Unmaps and removes the pages from the one with byte `start` to the one with byte `last`, dirty
+    /// or not.
+    pub fn remove_pages(&self, _lock: &InvalidateExclusive<'_, T>, start: u64, last: u64) {
+        let page = bindings::PAGE_SIZE as u64 - 1;
+        // SAFETY: The inode is valid.
+        unsafe {
+            bindings::truncate_pagecache_range(
+                self.inode().as_ptr(),
+                (start & !page) as i64,
+                (last | page) as i64,
+            );
         }
     }
 }

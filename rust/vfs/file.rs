@@ -13,7 +13,8 @@ use super::{
     mm,
     mode::PageCacheToken,
     FileSystem,
-    INode, //
+    INode,
+    EOPNOTSUPP, //
 };
 use crate::bindings;
 use core::{
@@ -207,6 +208,12 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         unsafe { (*self.as_ptr()).ki_flags &= !(bindings::IOCB_DIRECT as i32) };
     }
 
+    /// Whether the position is wherever the file ends.
+    #[inline]
+    pub fn is_append(&self) -> bool {
+        self.flags() & bindings::IOCB_APPEND as u32 != 0
+    }
+
     /// Whether to fail with [`EAGAIN`] instead of waiting.
     #[inline]
     pub fn nowait(&self) -> bool {
@@ -233,6 +240,36 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
     }
 }
 
+/// What `fallocate(2)` is to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fallocate {
+    /// Give the range blocks.
+    Allocate {
+        /// Leave the size of the file, also if the range ends beyond.
+        keep_size: bool,
+    },
+    /// Take them.
+    PunchHole,
+    /// Make the range read as zeros, and give it blocks.
+    ZeroRange {
+        /// As above.
+        keep_size: bool,
+    },
+}
+
+impl Fallocate {
+    /// What the bits `FALLOC_FL_` ask for, if that is known.
+    fn from_bits(bits: u32) -> Option<Self> {
+        let keep_size = bits & bindings::FALLOC_FL_KEEP_SIZE != 0;
+        match bits & !bindings::FALLOC_FL_KEEP_SIZE {
+            bindings::FALLOC_FL_ALLOCATE_RANGE => Some(Self::Allocate { keep_size }),
+            bindings::FALLOC_FL_PUNCH_HOLE => Some(Self::PunchHole),
+            bindings::FALLOC_FL_ZERO_RANGE => Some(Self::ZeroRange { keep_size }),
+            _ => None,
+        }
+    }
+}
+
 /// A pipe that a splice fills, and what it asks for.
 pub struct Splice<'a, T: FileSystem> {
     file: &'a File<T>,
@@ -242,10 +279,10 @@ pub struct Splice<'a, T: FileSystem> {
     flags: c_uint,
 }
 
-impl<T: FileSystem> Splice<'_, T> {
-    /// The inode of the file to read.
-    pub fn inode(&self) -> &INode<T> {
-        self.file.inode()
+impl<'a, T: FileSystem> Splice<'a, T> {
+    /// The file to read.
+    pub fn file(&self) -> &'a File<T> {
+        self.file
     }
 
     /// Fills the pipe with copies.
@@ -266,7 +303,7 @@ impl<T: FileSystem> Splice<'_, T> {
 impl<T: FileSystem> PageCacheToken<'_, T> {
     /// Fills a pipe with references to pages of the page cache.
     pub fn splice(&self, splice: Splice<'_, T>) -> Result<usize> {
-        if !core::ptr::eq(self.inode(), splice.inode()) {
+        if !core::ptr::eq(self.inode(), splice.file.inode()) {
             return Err(EIO);
         }
         // SAFETY: All are valid, see `Table::splice_read`, and the file is one with a page cache.
@@ -302,8 +339,8 @@ pub trait Operations: mm::Operations {
     /// `datasync`, all of the inode.
     fn fsync(file: &File<Self>, start: i64, end: i64, datasync: bool) -> Result;
 
-    /// Allocates or frees blocks; `mode` has `FALLOC_FL_` bits. The arguments are in range.
-    fn fallocate(file: &File<Self>, mode: i32, offset: u64, len: u64) -> Result;
+    /// Allocates or frees blocks. The range is not empty, and lies within what a file can have.
+    fn fallocate(file: &File<Self>, mode: Fallocate, offset: u64, len: u64) -> Result;
 
     /// As [`File::advise`], and by that.
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result;
@@ -426,6 +463,9 @@ impl<T: Operations> Table<T> {
     ) -> isize {
         // SAFETY: As the VFS promises.
         let file = unsafe { File::from_raw(file) };
+        let Some(mode) = Fallocate::from_bits(mode as u32) else {
+            return EOPNOTSUPP.to_errno() as isize;
+        };
         size(T::fallocate(file, mode, offset as u64, len as u64).map(|()| 0))
     }
 

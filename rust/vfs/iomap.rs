@@ -443,6 +443,17 @@ pub enum Seek {
     Hole,
 }
 
+impl Seek {
+    /// The request that `whence` makes, if it is one of these.
+    pub fn from_whence(whence: i32) -> Option<Self> {
+        match whence as u32 {
+            bindings::SEEK_DATA => Some(Self::Data),
+            bindings::SEEK_HOLE => Some(Self::Hole),
+            _ => None,
+        }
+    }
+}
+
 /// The next data or the next hole from `offset` on, as `P` reports them. [`ENXIO`] past the end.
 pub fn seek<T: aspace::Operations, P: Begin<T>>(
     guard: &impl Stable<T>,

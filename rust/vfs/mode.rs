@@ -54,6 +54,10 @@ use kernel::{
         Atomic,
         Relaxed, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::NotThreadSafe, //
 };
 
@@ -315,12 +319,21 @@ impl<T: FileSystem> INode<T> {
         }
     }
 
+    /// Whether the file is in use as swap space.
+    pub fn is_swap_file(&self) -> bool {
+        self.flags() & bindings::S_SWAPFILE != 0
+    }
+
     /// A number that is another one after each change of mode.
     #[inline]
     pub(super) fn mode_generation(&self) -> usize {
         self.state().mode.generation.load(Relaxed)
     }
 }
+
+/// How often [`Switch::begin`] tries again, and how long it waits in between.
+const TRIES: u32 = 10;
+const PAUSE: Delta = Delta::from_millis(1);
 
 /// A change of mode under way: no fault and no mmap looks at the file.
 ///
@@ -339,12 +352,22 @@ pub struct Switch<'a, T: FileSystem> {
 }
 
 impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
-    /// Keeps faults away, without waiting for one that is under way: [`EBUSY`] if there is.
+    /// Keeps faults away. [`EBUSY`] if one is under way for too long.
     ///
-    /// Takes the lock mutably, so that no token borrowed from it outlives this.
+    /// Tries, and does not wait: a fault that holds the lock may fault again below itself, and would
+    /// then wait behind us. Takes the lock of the inode mutably, so that no token borrowed from it
+    /// outlives this.
     pub fn begin(io: &'a mut SoleLock<'_, T>) -> Result<Self> {
         let inode: &INode<T> = io.inode;
-        let faults = inode.state().mode.faults.try_write().ok_or(EBUSY)?;
+        let mut tries = TRIES;
+        let faults = loop {
+            match inode.state().mode.faults.try_write() {
+                Some(guard) => break guard,
+                None if tries == 0 => return Err(EBUSY),
+                None => tries -= 1,
+            }
+            fsleep(PAUSE);
+        };
         // INVARIANT: `io` is borrowed mutably as long as this lives, the others are held here.
         Ok(Self {
             inode,
@@ -352,6 +375,11 @@ impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
             _faults: faults,
             _io: PhantomData,
         })
+    }
+
+    /// The inode whose mode is to change.
+    pub fn inode(&self) -> &'a INode<T> {
+        self.inode
     }
 
     /// Whether any VMA maps the file.
@@ -407,19 +435,22 @@ impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
             .map_err(|_| EBUSY)
     }
 
-    /// Makes `dax` the mode of the file. [`EBUSY`], and nothing has changed, if something is still
-    /// cached: what one mode left behind the other would misread.
-    pub fn commit(self, dax: bool) -> Result {
+    /// Makes `dax` the mode of the file, if `record` succeeds.
+    ///
+    /// [`EBUSY`], and nothing has changed, if something is still cached: what one mode left behind the
+    /// other would misread. Writeback is waited for, and kept away, before `record` runs.
+    pub fn commit(self, dax: bool, record: impl FnOnce() -> Result) -> Result {
         let lock = &self.inode.state().mode;
         let _writeback = lock.writeback.write();
         if self.is_cached() {
             return Err(EBUSY);
         }
+        record()?;
         // SAFETY: All that keeps the mode is held exclusively, see the invariant of the type, and
         // nothing is cached.
         unsafe { set_mode(self.inode, dax) };
-        lock.generation
-            .store(lock.generation.load(Relaxed).wrapping_add(1), Relaxed);
+        let generation = lock.generation.load(Relaxed);
+        lock.generation.store(generation.wrapping_add(1), Relaxed);
         Ok(())
     }
 }

@@ -193,6 +193,12 @@ impl<T: FileSystem> INode<T> {
         read!(self.i_flags)
     }
 
+    /// Whether writing to the file has nothing to drop: no set-user-ID bit, no capabilities (`IS_NOSEC`).
+    #[inline]
+    pub fn is_nosec(&self) -> bool {
+        self.flags() & bindings::S_NOSEC != 0
+    }
+
     /// Whether changes of the inode are to be synchronous (`IS_SYNC`).
     pub fn is_sync(&self) -> bool {
         // SAFETY: The inode is alive.

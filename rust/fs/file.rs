@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Open regular files: read, write, seek, sync.
+//!
+//! Each request takes `i_rwsem`, asks for the mode once, and takes the branch that goes with it. Reads
+//! take the lock shared. Writes take it exclusively, except direct ones that neither make the file
+//! longer nor touch part of a block: those to different blocks run side by side.
+
+use super::{
+    iomap::{
+        BufferedWrite,
+        DaxWrite,
+        DirectWrite,
+        Read,
+        Report, //
+    },
+    map,
+    space,
+    INode,
+    RdaxFs,
+    SuperBlock, //
+};
+use crate::vfs::{
+    aspace,
+    file::{
+        Fallocate,
+        File,
+        Kiocb,
+        Operations,
+        Splice, //
+    },
+    inode::{
+        LockGuard,
+        Locked,
+        SharedGuard, //
+    },
+    iomap::{
+        self,
+        Direct,
+        Map,
+        Seek, //
+    },
+    mode::{
+        DaxToken,
+        Mode,
+        PageCacheToken,
+        Stable, //
+    },
+    writeback,
+    DaxDevice, //
+};
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
+
+impl aspace::Operations for RdaxFs {
+    type Read = Read;
+
+    #[inline]
+    fn dax_device(sb: &SuperBlock) -> Option<&DaxDevice> {
+        sb.data().get_ref().dax.as_ref()
+    }
+
+    fn completion_queue(sb: &SuperBlock) -> &writeback::Queue {
+        &sb.data().get_ref().completions
+    }
+
+    #[inline]
+    fn map_generation(inode: &INode) -> u64 {
+        inode.data().extents.generation()
+    }
+
+    fn map_for_writeback(inode: &INode, pos: u64, _len: u64) -> Result<Map> {
+        super::iomap::existing(inode, pos)
+    }
+
+    fn writeback_done(inode: &INode, pos: u64, len: u64) -> Result {
+        let (from, to) = space::covering(inode, pos, len)?;
+        map::convert_blocks(inode, from, to, false)
+    }
+
+    /// The blocks are written before the file gets longer, so that nobody reads zeros from them that
+    /// are not in the file.
+    fn direct_write_done(inode: &INode, pos: u64, len: u64, unwritten: bool) -> Result {
+        if unwritten {
+            let (from, to) = space::covering(inode, pos, len)?;
+            map::convert_blocks(inode, from, to, false)?;
+        }
+        if pos + len > inode.size() {
+            // Only a write that holds `i_rwsem` exclusively, and waits for this, makes a file longer.
+            inode.set_size(pos + len);
+            inode.mark_dirty();
+        }
+        Ok(())
+    }
+}
+
+impl Operations for RdaxFs {
+    fn read_iter(mut iocb: Kiocb<'_, Self>, to: &mut IovIterDest<'_>) -> Result<usize> {
+        if to.is_empty() {
+            return Ok(0);
+        }
+        let guard = lock_shared(&iocb)?;
+        match guard.mode() {
+            Mode::Dax(dax) => {
+                let read = dax.read::<Read>(&mut iocb, to);
+                drop(guard);
+                iocb.file().accessed();
+                read
+            }
+            Mode::PageCache(pages) if iocb.is_direct() => {
+                iocb.file().accessed();
+                pages.direct_read::<Read>(&mut iocb, to)
+            }
+            Mode::PageCache(pages) => pages.read(&mut iocb, to),
+        }
+    }
+
+    fn write_iter(mut iocb: Kiocb<'_, Self>, from: &mut IovIterSource<'_>) -> Result<usize> {
+        if iocb.is_direct() {
+            if let Some(written) = write_aligned(&mut iocb, from)? {
+                return Ok(written);
+            }
+        }
+        let guard = lock(&iocb)?;
+        prepare(&guard, &mut iocb, from)?;
+        if from.is_empty() {
+            return Ok(0);
+        }
+        let written = match guard.mode() {
+            Mode::Dax(dax) => write_dax(dax, &guard, &mut iocb, from),
+            Mode::PageCache(pages) if iocb.is_direct() => {
+                write_direct(pages, &guard, &mut iocb, from)
+            }
+            Mode::PageCache(pages) => write_buffered(pages, &guard, &mut iocb, from),
+        };
+        drop(guard);
+        iocb.write_sync(written?)
+    }
+
+    fn splice_read(splice: Splice<'_, Self>) -> Result<usize> {
+        let guard = splice.file().inode().lock_shared();
+        match guard.mode() {
+            Mode::PageCache(pages) => pages.splice(splice),
+            // A copy reads through `read_iter`, which takes the lock itself and asks again.
+            Mode::Dax(_) => {
+                drop(guard);
+                splice.copy()
+            }
+        }
+    }
+
+    fn llseek(file: &File<Self>, offset: i64, whence: i32) -> Result<i64> {
+        let Some(what) = Seek::from_whence(whence) else {
+            return file.llseek(offset, whence);
+        };
+        let guard = file.inode().lock_shared();
+        let found = iomap::seek::<Self, Report>(&*guard, offset, what)?;
+        file.set_position(found)
+    }
+
+    /// What the tree of blocks needs is on the way to the disk with the inode; that it had changed is
+    /// forgotten before, so that a change in between is not.
+    fn fsync(file: &File<Self>, start: i64, end: i64, _datasync: bool) -> Result {
+        let inode = file.inode();
+        file.write_and_wait(start, end)?;
+        if inode.sb().is_read_only() {
+            return Ok(());
+        }
+        let extents = &inode.data().get_ref().extents;
+        extents.set_unsynced(false);
+        let synced = inode.sync().and_then(|()| inode.sb().flush_device());
+        if synced.is_err() {
+            extents.set_unsynced(true);
+        }
+        synced
+    }
+
+    fn fallocate(file: &File<Self>, mode: Fallocate, offset: u64, len: u64) -> Result {
+        space::fallocate(file, mode, offset, len)
+    }
+
+    /// Under the lock, since it may fill the page cache, or empty it.
+    fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result {
+        let _guard = file.inode().lock_shared();
+        file.advise(start, end, advice)
+    }
+}
+
+/// Takes `i_rwsem` shared, without waiting if the request says so.
+#[inline]
+fn lock_shared<'a>(iocb: &Kiocb<'a, RdaxFs>) -> Result<SharedGuard<'a, RdaxFs>> {
+    if iocb.nowait() {
+        return iocb.inode().try_lock_shared().ok_or(EAGAIN);
+    }
+    Ok(iocb.inode().lock_shared())
+}
+
+/// Takes `i_rwsem` exclusively, without waiting if the request says so.
+#[inline]
+fn lock<'a>(iocb: &Kiocb<'a, RdaxFs>) -> Result<LockGuard<'a, RdaxFs>> {
+    if iocb.nowait() {
+        return iocb.inode().try_lock().ok_or(EAGAIN);
+    }
+    Ok(iocb.inode().lock())
+}
+
+/// What comes before every write: checks, `O_APPEND`, and zeros between the end of the file and the
+/// write. `from` is empty afterwards if there is nothing to do.
+fn prepare(
+    io: &Locked<RdaxFs>,
+    iocb: &mut Kiocb<'_, RdaxFs>,
+    from: &mut IovIterSource<'_>,
+) -> Result {
+    if iocb.write_checks(from)? == 0 {
+        return Ok(());
+    }
+    if iocb.pos() > io.size() {
+        if iocb.nowait() {
+            return Err(EAGAIN);
+        }
+        io.wait_for_direct_io();
+        space::zero_tail(io, iocb.pos())?;
+    }
+    iocb.modified()
+}
+
+/// Writes to the device's memory.
+///
+/// The blocks are in the file before the data is copied to them. If it then ends before they do, they
+/// are given back.
+fn write_dax(
+    dax: DaxToken<'_, RdaxFs>,
+    io: &Locked<RdaxFs>,
+    iocb: &mut Kiocb<'_, RdaxFs>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    let wanted = iocb.pos() + from.len() as u64;
+    let written = dax.write::<DaxWrite>(io, iocb, from);
+    if iocb.pos() > io.size() {
+        io.set_size(iocb.pos());
+        io.mark_dirty();
+    }
+    if iocb.pos() < wanted && wanted > io.size() {
+        space::trim(io)?;
+    }
+    written
+}
+
+/// Writes into the page cache.
+fn write_buffered(
+    pages: PageCacheToken<'_, RdaxFs>,
+    io: &Locked<RdaxFs>,
+    iocb: &mut Kiocb<'_, RdaxFs>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    let size = io.size();
+    let written = pages.write::<BufferedWrite>(io, iocb, from);
+    if io.size() > size {
+        io.mark_dirty();
+    }
+    written
+}
+
+/// Writes around the page cache where nobody else may do so meanwhile: to part of a block, which the
+/// rest of is zeroed first if it is new, or past the end of the file.
+///
+/// If pages are in the way that cannot be removed, writes through the page cache, and on to the device.
+fn write_direct(
+    pages: PageCacheToken<'_, RdaxFs>,
+    io: &Locked<RdaxFs>,
+    iocb: &mut Kiocb<'_, RdaxFs>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    io.wait_for_direct_io();
+    let direct = match pages.direct_write::<DirectWrite>(iocb, from, Direct::Wait) {
+        Err(err) if err == ENOTBLK => 0,
+        done => done?,
+    };
+    if from.is_empty() {
+        return Ok(direct);
+    }
+    iocb.set_buffered();
+    let start = iocb.pos();
+    let buffered = write_buffered(pages, io, iocb, from)?;
+    io.write_and_wait(start as i64, iocb.pos() as i64 - 1)?;
+    Ok(direct + buffered)
+}
+
+/// Writes whole blocks within the file, around the page cache, with `i_rwsem` held shared. Nothing is
+/// done, and nothing is answered, if the write is not like that.
+fn write_aligned(
+    iocb: &mut Kiocb<'_, RdaxFs>,
+    from: &mut IovIterSource<'_>,
+) -> Result<Option<usize>> {
+    let inode = iocb.inode();
+    let mask = inode.sb().block_size() as u64 - 1;
+    let guard = lock_shared(iocb)?;
+    let Mode::PageCache(pages) = guard.mode() else {
+        return Ok(None);
+    };
+    let (pos, len) = (iocb.pos(), from.len() as u64);
+    let within = pos.checked_add(len).is_some_and(|end| end <= inode.size());
+    // Dropping set-user-ID bits needs the lock exclusively; appending has its position yet to come.
+    if !within || (pos | len) & mask != 0 || iocb.is_append() || !inode.is_nosec() {
+        return Ok(None);
+    }
+    if iocb.write_checks(from)? == 0 {
+        return Ok(Some(0));
+    }
+    iocb.modified()?;
+    match pages.direct_write::<DirectWrite>(iocb, from, Direct::Async) {
+        Err(err) if err == ENOTBLK => Ok(None),
+        // A part was written, before pages that could not be removed.
+        Ok(written) if !from.is_empty() && written > 0 => iocb.write_sync(written).map(Some),
+        done => done.map(Some),
+    }
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The space of a file: truncation, preallocation, holes.
+//!
+//! What reads as zeros must be zeros before it can be read: a block that a file ends in is zeroed past
+//! the end whenever the file becomes longer, since a mapping may have stored there; and when it
+//! becomes shorter, so that what was cut off does not come back.
+//!
+//! Blocks are freed with `invalidate_lock` held, after nothing maps or caches them any more: in DAX
+//! mode they are the very memory that was mapped, and DMA may still be under way to it.
+
+use super::{
+    iomap::Zero,
+    map::{
+        self,
+        Fill,
+        Place, //
+    },
+    INode,
+    RdaxFs,
+    Transaction, //
+};
+use crate::vfs::{
+    file::{
+        Fallocate, //
+        File,
+    },
+    inode::Locked,
+    mode::{
+        InvalidateExclusive,
+        Mode,
+        Stable, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// As much as one DAX entry can cover: storing to one byte of it makes all of it dirty.
+const DAX_ENTRY: u64 = 2 << 20;
+
+/// The blocks that have a byte of the `len` from `pos` on: the first, and one past the last.
+pub fn covering(inode: &INode, pos: u64, len: u64) -> Result<(u32, u32)> {
+    let bits = inode.sb().block_bits();
+    let end = pos.checked_add(len).ok_or(EFBIG)?;
+    let to = u32::try_from(end.div_ceil(1 << bits)).map_err(|_| EFBIG)?;
+    Ok(((pos >> bits) as u32, to.min(map::END)))
+}
+
+/// The blocks all of whose bytes are among the `len` from `pos` on: the first, and one past the last.
+fn within(inode: &INode, pos: u64, len: u64) -> Result<(u32, u32)> {
+    let bits = inode.sb().block_bits();
+    let end = pos.checked_add(len).ok_or(EFBIG)?;
+    let from = u32::try_from(pos.div_ceil(1 << bits)).map_err(|_| EFBIG)?;
+    Ok((from, u32::try_from(end >> bits).unwrap_or(map::END)))
+}
+
+/// Makes the file `size` bytes long.
+pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
+    io.wait_for_direct_io();
+    if size >= io.size() {
+        zero_tail(io, size)?;
+        let lock = io.invalidate_exclusive();
+        io.set_size_and_truncate(&lock, size);
+        io.mark_dirty();
+        return Ok(());
+    }
+    let bits = io.sb().block_bits();
+    let mut lock = io.invalidate_exclusive();
+    // The block that the file will end in is the first that is not freed.
+    let tail = size.next_multiple_of(1 << bits) - size;
+    unmap(io, &mut lock, size, u64::MAX)?;
+    zero(io, &lock, size, tail)?;
+    io.set_size_and_truncate(&lock, size);
+    io.mark_dirty();
+    let (from, _) = within(io, size, 0)?;
+    map::remove_blocks(io, from, map::END)
+}
+
+/// Frees the blocks past the end of the file, that a write asked for and did not fill.
+pub fn trim(io: &Locked<RdaxFs>) -> Result {
+    let mut lock = io.invalidate_exclusive();
+    unmap(
+        io,
+        &mut lock,
+        io.size().next_multiple_of(1 << io.sb().block_bits()),
+        u64::MAX,
+    )?;
+    let (from, _) = within(io, io.size(), 0)?;
+    map::remove_blocks(io, from, map::END)
+}
+
+/// Zeroes what is between the end of the file and the end of its block, or `end` if that comes first.
+pub fn zero_tail(io: &Locked<RdaxFs>, end: u64) -> Result {
+    let size = io.size();
+    let end = end.min(size.next_multiple_of(1 << io.sb().block_bits()));
+    if size >= end {
+        return Ok(());
+    }
+    let lock = io.invalidate_exclusive();
+    zero(io, &lock, size, end - size)
+}
+
+/// Zeroes `len` bytes from `pos` on, where blocks hold anything else.
+fn zero(io: &Locked<RdaxFs>, lock: &InvalidateExclusive<'_, RdaxFs>, pos: u64, len: u64) -> Result {
+    if len == 0 {
+        return Ok(());
+    }
+    match io.mode() {
+        Mode::Dax(dax) => dax.zero::<Zero>(io, lock, pos, len),
+        Mode::PageCache(pages) => pages.zero::<Zero>(io, lock, pos, len),
+    }
+}
+
+/// Lets go of what is mapped or cached between the bytes `pos` and `end`, whose blocks will be freed or
+/// exchanged. What is around them in the same page is kept, on the device.
+fn unmap(
+    io: &Locked<RdaxFs>,
+    lock: &mut InvalidateExclusive<'_, RdaxFs>,
+    pos: u64,
+    end: u64,
+) -> Result {
+    let last = end.saturating_sub(1).min(i64::MAX as u64);
+    match io.mode() {
+        Mode::Dax(dax) => {
+            // An entry is forgotten whole, so what it has of the rest of the file is flushed.
+            let around = (pos / DAX_ENTRY * DAX_ENTRY) as i64;
+            io.write_and_wait(
+                around,
+                last.saturating_add(DAX_ENTRY).min(i64::MAX as u64) as i64,
+            )?;
+            dax.break_layout(io, lock, pos, last)
+        }
+        Mode::PageCache(pages) if end < u64::MAX => {
+            io.write_and_wait(pos as i64, last as i64)?;
+            pages.remove_pages(lock, pos, last);
+            Ok(())
+        }
+        // To the end of the file: `set_size_and_truncate` does that, with no need to write.
+        Mode::PageCache(_) => Ok(()),
+    }
+}
+
+/// `fallocate(2)`.
+pub fn fallocate(file: &File<RdaxFs>, mode: Fallocate, pos: u64, len: u64) -> Result {
+    let io = file.inode().lock();
+    io.wait_for_direct_io();
+    file.modified()?;
+    match mode {
+        Fallocate::PunchHole => punch(&io, pos, len)?,
+        Fallocate::Allocate { keep_size } => {
+            check_size(&io, pos, len, keep_size)?;
+            allocate(&io, pos, len)?;
+            grow(&io, pos, len, keep_size)?;
+        }
+        Fallocate::ZeroRange { keep_size } => {
+            check_size(&io, pos, len, keep_size)?;
+            zero_range(&io, pos, len)?;
+            grow(&io, pos, len, keep_size)?;
+        }
+    }
+    io.mark_dirty();
+    let synchronous = file.is_synchronous();
+    drop(io);
+    if synchronous {
+        file.inode().sync()?;
+    }
+    Ok(())
+}
+
+/// Whether the file may become as long as is asked for.
+fn check_size(io: &Locked<RdaxFs>, pos: u64, len: u64, keep_size: bool) -> Result {
+    if keep_size || pos + len <= io.size() {
+        return Ok(());
+    }
+    io.check_size(pos + len)
+}
+
+/// Makes the file as long as is asked for.
+fn grow(io: &Locked<RdaxFs>, pos: u64, len: u64, keep_size: bool) -> Result {
+    if keep_size || pos + len <= io.size() {
+        return Ok(());
+    }
+    set_size(io, pos + len)
+}
+
+/// Gives every block of the range that has none an unwritten one.
+fn allocate(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
+    let (mut lblk, to) = covering(io, pos, len)?;
+    while lblk < to {
+        let mut found = map::map_blocks(io, lblk)?;
+        if found.place == Place::Hole {
+            let tx = Transaction::start(io.sb(), map::allocate_credits(io))?;
+            let len = found.len.min(to - lblk);
+            (found, _) = map::allocate(&tx, io, lblk, len, Fill::Unwritten)?;
+        }
+        lblk = lblk.saturating_add(found.len);
+    }
+    Ok(())
+}
+
+/// Frees the blocks that lie in the range, and zeroes what the range has of the two around them.
+fn punch(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
+    let mut lock = io.invalidate_exclusive();
+    unmap(io, &mut lock, pos, pos + len)?;
+    let (from, to) = within(io, pos, len)?;
+    map::remove_blocks(io, from, to)?;
+    zero(io, &lock, pos, len.min(io.size().saturating_sub(pos)))
+}
+
+/// Makes the range read as zeros, from blocks that it has.
+fn zero_range(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
+    let mut lock = io.invalidate_exclusive();
+    unmap(io, &mut lock, pos, pos + len)?;
+    let (from, to) = within(io, pos, len)?;
+    map::convert_blocks(io, from, to, true)?;
+    zero(io, &lock, pos, len.min(io.size().saturating_sub(pos)))?;
+    drop(lock);
+    allocate(io, pos, len)
+}
