@@ -10,7 +10,7 @@ use super::feature::{
 };
 
 /// [`core::result::Result`] with this module's [`Error`].
-pub type Result<T = ()> = core::result::Result<T, Error>;
+pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
 /// Why the content of a block was not accepted, or a change to it not made.
 ///

@@ -12,6 +12,8 @@
 //! Logical blocks are `u32`, and the last one a file can have is `u32::MAX - 1`: so the end of any
 //! range, exclusive, is a `u32` too.
 
+pub use super::bytes::Bytes;
+
 use super::{
     BlockNr,
     BlockRun,
@@ -48,28 +50,6 @@ const TAIL: usize = 4;
 const fn capacity(size: usize) -> usize {
     let tail = if size == ROOT_SIZE { 0 } else { TAIL };
     size.saturating_sub(HEADER + tail) / ENTRY
-}
-
-/// Where the bytes of a node, or of another structure that is only looked at, are read from.
-///
-/// A buffer that others may write to meanwhile can stand behind it: each piece is copied out, then
-/// checked, then used, and never read a second time.
-pub trait Bytes {
-    /// The number of bytes there are.
-    fn size(&self) -> usize;
-
-    /// The `N` bytes at `offset`, or nothing if they are not all there.
-    fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
-}
-
-impl<T: AsRef<[u8]>> Bytes for T {
-    fn size(&self) -> usize {
-        self.as_ref().len()
-    }
-
-    fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.as_ref().get(offset..)?.first_chunk().copied()
-    }
 }
 
 /// A run of blocks of a file and the run of blocks of the file system that holds it.

@@ -17,12 +17,17 @@
 
 pub mod bitmap;
 pub mod block;
+pub mod bytes;
 pub mod checksum;
+pub mod dir;
+pub mod directory;
 pub mod error;
 pub mod extent;
 pub mod feature;
 pub mod geometry;
 pub mod group;
+pub mod hash;
+pub mod htree;
 pub mod inode;
 pub mod superblock;
 pub mod tree;
