@@ -5,6 +5,7 @@
  */
 #include <linux/blkdev.h>
 #include <linux/compat.h>
+#include <linux/cred.h>
 #include <linux/dax.h>
 #include <linux/filelock.h>
 #include <linux/jbd2.h>
@@ -88,6 +89,15 @@ void rdaxfs_set_buffer_verified(struct buffer_head *bh)
 bool rdaxfs_in_compat_syscall(void)
 {
 	return in_compat_syscall();
+}
+
+/* linux/cred.h */
+
+bool rdaxfs_may_use_reserved(uid_t uid, gid_t gid)
+{
+	return uid_eq(current_fsuid(), make_kuid(&init_user_ns, uid)) ||
+	       (gid && in_group_p(make_kgid(&init_user_ns, gid))) ||
+	       capable(CAP_SYS_RESOURCE);
 }
 
 /* linux/dax.h */

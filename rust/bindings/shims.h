@@ -33,6 +33,9 @@ void rdaxfs_set_buffer_verified(struct buffer_head *bh);
 /* linux/compat.h */
 bool rdaxfs_in_compat_syscall(void);
 
+/* linux/cred.h */
+bool rdaxfs_may_use_reserved(uid_t uid, gid_t gid);
+
 /* linux/dax.h */
 void rdaxfs_dax_break_layout_final(struct inode *inode);
 

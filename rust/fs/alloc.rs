@@ -1,12 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The block allocator.
-use super::{INode, Transaction};
-use crate::{
-    ondisk::{BlockNr, BlockRun},
-    vfs::Credits,
+//!
+//! Invariant: a block is set in its group's bitmap if and only if somebody has it, and the free
+//! counts of group and file system are what the bitmaps say; all of it changes in one transaction,
+//! under the group's lock. A run lies in one group.
+//!
+//! Where a run goes: the goal first, then the rest of its group, then the other groups in a round.
+//! Runs of 2 MiB and more go where they can be mapped by huge pages: where the block on the device
+//! has the same place within 2 MiB as the block in the file.
+
+use super::{
+    error::{
+        corrupt,
+        At, //
+    },
+    group::{
+        Bitmap,
+        Group,
+        Which, //
+    },
+    mount::SuperData,
+    INode,
+    SuperBlock,
+    Transaction, //
 };
-use kernel::prelude::*;
+use crate::{
+    ondisk::{
+        bitmap::{
+            self,
+            Align, //
+        },
+        BlockNr,
+        BlockRun, //
+    },
+    vfs::{
+        self,
+        Credits, //
+    },
+};
+use core::ops::Range;
+use kernel::{
+    prelude::*,
+    sizes::SZ_2M, //
+};
 
 /// Blocks that [`alloc_blocks`] changes: a bitmap and a block of group descriptors.
 pub const ALLOC_CREDITS: Credits = Credits(2);
@@ -16,28 +53,232 @@ pub const ALLOC_CREDITS: Credits = Credits(2);
 pub struct Request {
     /// Where the run should begin if it can: the end of the extent before. Without, near the inode.
     pub goal: Option<BlockNr>,
-    /// The blocks wanted, at least 1. Fewer may be had. From 2 MiB on, the run is aligned to 2 MiB
-    /// on the device where the free blocks allow it.
+    /// The block of the file that the run begins with; what it is to be aligned by.
+    pub lblk: u32,
+    /// The blocks wanted, at least 1. Fewer may be had.
     pub len: u32,
+    /// Whether the blocks are nodes of an extent tree, for which some are kept.
+    pub tree: bool,
 }
 
 /// Allocates a run of 1 to `request.len` blocks for `inode`, and counts them in `i_blocks`.
 ///
 /// Takes a group lock. [`ENOSPC`] if there is nothing left for the caller, [`EUCLEAN`] if a group's
 /// bitmap or descriptor is not right.
-pub fn alloc_blocks(_tx: &Transaction<'_>, _inode: &INode, _request: Request) -> Result<BlockRun> {
-    Err(ENOSPC)
+pub fn alloc_blocks(tx: &Transaction<'_>, inode: &INode, request: Request) -> Result<BlockRun> {
+    let sb = tx.sb();
+    let data = sb.data().get_ref();
+    let geometry = data.geometry();
+    let len = u64::from(request.len).min(available(sb, request.tree)) as u32;
+    if len == 0 {
+        return Err(ENOSPC);
+    }
+    let goal = match request.goal {
+        Some(goal) => geometry.group_of(goal),
+        None => (group_of_inode(data, inode), 0),
+    };
+    let search = Search {
+        tx,
+        data,
+        goal,
+        len,
+    };
+    let huge = (SZ_2M >> sb.block_bits()) as u32;
+    let aligned = match len >= huge && huge > 0 {
+        true => search.aligned(huge, request.lblk)?,
+        false => None,
+    };
+    let found = match aligned {
+        Some(run) => Some(run),
+        None => search.anywhere()?,
+    };
+    let run = found.ok_or(ENOSPC)?;
+    inode.add_sectors(u64::from(run.len()) << (sb.block_bits() - 9));
+    Ok(run)
 }
+
+/// How many blocks the current task may have: all that are free, for a `tree`, else not those that
+/// are kept for trees, and, unless it is privileged, not those that are reserved.
+fn available(sb: &SuperBlock, tree: bool) -> u64 {
+    let data = sb.data();
+    let free = data.groups.free_blocks();
+    if tree {
+        return free;
+    }
+    let kept = data.tree_reserve();
+    let reserved = kept.saturating_add(data.reserved_blocks());
+    if free > reserved.saturating_add(u32::MAX.into()) {
+        return free;
+    }
+    let (uid, gid) = data.reserved_for();
+    let kept = if vfs::may_use_reserved(uid, gid) {
+        kept
+    } else {
+        reserved
+    };
+    free.saturating_sub(kept)
+}
+
+/// The group that the inode is in.
+fn group_of_inode(data: &SuperData, inode: &INode) -> u32 {
+    let ino = u32::try_from(inode.ino()).unwrap_or(1);
+    data.geometry().inode(ino).map_or(0, |place| place.group)
+}
+
+/// A search for free blocks.
+struct Search<'t> {
+    tx: &'t Transaction<'t>,
+    data: &'t SuperData,
+    /// Where to begin: a group, and a block of it.
+    goal: (u32, u32),
+    /// The blocks wanted.
+    len: u32,
+}
+
+impl<'t> Search<'t> {
+    /// The groups with a run of at least `len` blocks, as far as one knows without looking.
+    fn groups(&self, len: u32) -> impl Iterator<Item = &'t Group> {
+        let groups = self.data.groups.round(self.goal.0);
+        groups.filter(move |group| group.free_blocks() >= len && group.longest() >= len)
+    }
+
+    /// The block of `group` to begin with.
+    fn goal_in(&self, group: &Group) -> u32 {
+        if group.nr() == self.goal.0 {
+            self.goal.1
+        } else {
+            0
+        }
+    }
+
+    /// A run of whole units of `huge` blocks, or of what was wanted, that is aligned as `lblk` is.
+    fn aligned(&self, huge: u32, lblk: u32) -> Result<Option<BlockRun>> {
+        let bits = self.tx.sb().block_bits();
+        let device = self.data.dax.as_ref().map_or(0, |dax| dax.start() >> bits);
+        for group in self.groups(huge) {
+            let first = self.data.geometry().group_blocks(group.nr());
+            let first = first.map_or(0, |run| run.start().get());
+            // Whatever the image says of its stride, only the device counts.
+            let place = first.wrapping_add(device) % u64::from(huge);
+            let align = Align {
+                unit: huge,
+                phase: (place as u32 + huge - lblk % huge) % huge,
+            };
+            let goal = self.goal_in(group);
+            let found = self.take(group, |bits, all| {
+                bitmap::find_aligned(bits, all, goal, self.len, align)
+            })?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A run of all that was wanted if there is one near, else of what there is.
+    fn anywhere(&self) -> Result<Option<BlockRun>> {
+        // The goal's own group may give less, so that a file stays together.
+        let enough = |group: &Group| match group.nr() == self.goal.0 {
+            true => self.len.min(NEAR),
+            false => self.len,
+        };
+        for least in [None, Some(1)] {
+            for group in self.groups(least.unwrap_or(1)) {
+                let least = least.unwrap_or_else(|| enough(group));
+                if group.longest() < least {
+                    continue;
+                }
+                let goal = self.goal_in(group);
+                let found = self.take(group, |bits, all| {
+                    let run = bitmap::find(bits, all, goal, self.len);
+                    let longest = run.as_ref().map_or(0, |run| run.end - run.start);
+                    if longest < self.len {
+                        group.set_longest(longest);
+                    }
+                    run.filter(|_| longest >= least)
+                })?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the blocks of `group` that `find` chooses of its bitmap.
+    fn take(
+        &self,
+        group: &'t Group,
+        find: impl FnOnce(&[u8], Range<u32>) -> Option<Range<u32>>,
+    ) -> Result<Option<BlockRun>> {
+        let mut bitmap = Bitmap::open(self.tx, group, Which::Blocks)?;
+        let blocks = self
+            .data
+            .geometry()
+            .group_blocks(group.nr())
+            .map_err(|error| bitmap.error("group", error))?;
+        let Some(found) = find(&bitmap.bits, 0..blocks.len()) else {
+            return Ok(None);
+        };
+        let len = found.end.saturating_sub(found.start);
+        let run = blocks.part(found.start, len).ok_or(EIO)?;
+        bitmap::set(&mut bitmap.bits, found.clone())
+            .map_err(|error| bitmap.error("block bitmap", error))?;
+        bitmap.desc.free_blocks = bitmap.desc.free_blocks.saturating_sub(len);
+        bitmap.commit(found)?;
+        Ok(Some(run))
+    }
+}
+
+/// A run of so many blocks in the goal's own group is better than a longer one elsewhere.
+const NEAR: u32 = 64;
 
 /// The blocks that [`free_blocks`] changes for a run of `len` blocks.
 pub fn free_credits(_len: u32) -> Credits {
-    Credits(2)
+    // An extent is no longer than a group, and so lies in two at most.
+    ALLOC_CREDITS * 2
 }
 
 /// Frees a run of blocks of `inode`, and takes them from `i_blocks`. The run may span groups.
 ///
 /// Metadata blocks are to be forgotten ([`Transaction::forget`]) first. [`EUCLEAN`] if one of the
 /// blocks is free already, or is not for an inode to have.
-pub fn free_blocks(_tx: &Transaction<'_>, _inode: &INode, _run: BlockRun) -> Result {
-    Err(EIO)
+pub fn free_blocks(tx: &Transaction<'_>, inode: &INode, run: BlockRun) -> Result {
+    let sb = tx.sb();
+    let data = sb.data().get_ref();
+    let geometry = data.geometry();
+    let mut done = 0;
+    while let Some(rest) = run.part(done, u32::MAX) {
+        let (nr, first) = geometry.group_of(rest.start());
+        let len = rest
+            .len()
+            .min(geometry.blocks_per_group().saturating_sub(first));
+        let range = first..first.saturating_add(len);
+        let at = At::inode(inode.ino(), rest.start().get());
+        let Some(group) = data.groups.get(nr).filter(|_| len > 0) else {
+            return Err(corrupt(sb, "freeing blocks", at, fmt!("no such group")));
+        };
+        if range.start < geometry.base_meta_blocks(nr) {
+            return Err(corrupt(
+                sb,
+                "freeing blocks",
+                at,
+                fmt!("metadata of the group"),
+            ));
+        }
+        let mut bitmap = Bitmap::open(tx, group, Which::Blocks)?;
+        bitmap::clear(&mut bitmap.bits, range.clone()).map_err(|error| {
+            corrupt(
+                sb,
+                "freeing blocks",
+                at,
+                fmt!("{}", format_args!("{error}")),
+            )
+        })?;
+        bitmap.desc.free_blocks = bitmap.desc.free_blocks.saturating_add(len);
+        bitmap.commit(range)?;
+        inode.sub_sectors(u64::from(len) << (sb.block_bits() - 9));
+        done += len;
+    }
+    Ok(())
 }

@@ -159,6 +159,20 @@ impl Groups {
         Iterator::chain(after.iter(), before).map(|group| &**group)
     }
 
+    /// The counts of each flex group of `size` groups.
+    pub fn flex_groups(&self, size: u32) -> impl Iterator<Item = FlexGroup> + '_ {
+        self.groups.chunks(size.max(1) as usize).map(|groups| {
+            let sum = |count: fn(&Group) -> u32| groups.iter().map(|g| u64::from(count(g))).sum();
+            FlexGroup {
+                first: groups.first().map_or(0, |group| group.nr),
+                groups: groups.len() as u32,
+                free_blocks: sum(Group::free_blocks),
+                free_inodes: sum(Group::free_inodes),
+                used_dirs: sum(Group::used_dirs),
+            }
+        })
+    }
+
     /// Free blocks of the file system.
     pub fn free_blocks(&self) -> u64 {
         self.free_blocks.load(Relaxed)
@@ -168,6 +182,20 @@ impl Groups {
     pub fn free_inodes(&self) -> u64 {
         self.free_inodes.load(Relaxed)
     }
+}
+
+/// What is free in the groups of a flex group, a moment ago.
+pub struct FlexGroup {
+    /// Its first group.
+    pub first: u32,
+    /// How many groups it has.
+    pub groups: u32,
+    /// Free blocks.
+    pub free_blocks: u64,
+    /// Free inodes.
+    pub free_inodes: u64,
+    /// Directories.
+    pub used_dirs: u64,
 }
 
 /// Why [`Groups::load`] failed.

@@ -1,51 +1,350 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Inodes.
-use super::{map::Extents, INode};
-use crate::vfs::Timespec;
-use kernel::{prelude::*, sync::atomic::Atomic};
+//! Inodes between the inode table and memory: read, written back, and freed when the last link and
+//! the last reference are gone.
+//!
+//! Invariant: a field that is both in `struct inode` or [`Info`] and on the disk is dirty
+//! (`mark_dirty`) or equal. What rdaxfs does not know of an inode on the disk, its extended
+//! attributes above all, stays as it is.
+
+use super::{
+    error::{
+        corrupt,
+        report,
+        At, //
+    },
+    ialloc,
+    map::{
+        self,
+        Extents, //
+    },
+    INode, //
+    RdaxFs,
+    SuperBlock,
+    Transaction,
+};
+use crate::{
+    ondisk::{
+        self,
+        inode::{
+            flag,
+            Inode as DiskInode,
+            Time, //
+        },
+    },
+    vfs::{
+        inode::{
+            New,
+            S_APPEND,
+            S_DIRSYNC,
+            S_IMMUTABLE,
+            S_NOATIME,
+            S_SYNC, //
+        },
+        sb_err,
+        super_block::Iget,
+        time::now_seconds,
+        Buffer,
+        Credits,
+        FileType,
+        Timespec, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
+    },
+};
+
+/// Blocks that writing an inode changes: one of the inode table.
+pub const WRITE_CREDITS: Credits = Credits(1);
+
+/// The root directory's inode.
+pub const ROOT_INO: u64 = 2;
+
+/// Bytes of the largest inode; an image with larger ones is refused.
+pub const SIZE_MAX: usize = 1024;
 
 /// What belongs to one inode, beside `struct inode`.
 #[pin_data]
 pub struct Info {
-    /// `i_flags` of the format.
+    /// `i_flags` of the format ([`flag`]). Changed with `i_rwsem` held exclusively.
     pub flags: Atomic<u32>,
     /// `i_crtime`: when the inode was made.
     pub crtime: Timespec,
     /// `i_block`: the root of the extent tree, or what stands in its place.
     #[pin]
     pub extents: Extents,
-    /// `i_projid`.
-    pub projid: u32,
+    /// `i_projid`. Changed with `i_rwsem` held exclusively.
+    pub projid: Atomic<u32>,
+    /// Nothing was written to the inode's place in the table yet: what is there is another's.
+    fresh: Atomic<bool>,
 }
 
 impl Info {
-    /// Of an inode that is not initialised yet.
+    /// Of an inode that is neither read nor made yet.
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             flags: Atomic::new(0),
             crtime: Timespec::default(),
             extents <- Extents::new(),
-            projid: 0,
+            projid: Atomic::new(0),
+            fresh: Atomic::new(false),
         })
+    }
+
+    /// What an inode that was just made, and never was on the disk, begins with.
+    pub(super) fn init_fresh(self: Pin<&mut Self>, flags: u32, crtime: Timespec) {
+        let this = self.project();
+        this.flags.store(flags, Relaxed);
+        *this.crtime = crtime;
+        this.fresh.store(true, Relaxed);
+    }
+
+    /// `i_projid`.
+    pub fn projid(&self) -> u32 {
+        self.projid.load(Relaxed)
     }
 }
 
-/// See [`FileSystem::write_inode`](crate::vfs::FileSystem::write_inode).
-pub fn write(_inode: &INode) -> Result {
+/// The flags that the VFS acts upon, of those of the format; the second value is all that it can
+/// act upon.
+pub fn vfs_flags(flags: u32) -> (u32, u32) {
+    let pairs = [
+        (flag::SYNC, S_SYNC),
+        (flag::APPEND, S_APPEND),
+        (flag::IMMUTABLE, S_IMMUTABLE),
+        (flag::NOATIME, S_NOATIME),
+        (flag::DIRSYNC, S_DIRSYNC),
+    ];
+    pairs.iter().fold((0, 0), |(set, all), (ours, theirs)| {
+        let set = if flags & ours != 0 { set | theirs } else { set };
+        (set, all | theirs)
+    })
+}
+
+/// The inode `ino`, from memory or from the disk.
+///
+/// [`ESTALE`] if it is not in use, [`EUCLEAN`] if there is no such inode, if it is not for users, or
+/// if it is not right.
+pub fn iget(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
+    let geometry = sb.data().get_ref().geometry();
+    let special = [geometry.journal_ino(), geometry.orphan_file_ino()];
+    if ino != ROOT_INO && ino < geometry.first_ino().into()
+        || special.iter().flatten().any(|nr| ino == u64::from(*nr))
+    {
+        let at = At::inode(ino, 0);
+        return Err(corrupt(sb, "inode", at, fmt!("not one for users")));
+    }
+    match sb.iget(ino)? {
+        Iget::Cached(inode) => Ok(inode),
+        Iget::New(mut inode) => {
+            load(&mut inode)?;
+            Ok(inode.unlock())
+        }
+    }
+}
+
+/// Where the inode is in the inode table.
+struct Slot {
+    buffer: Buffer,
+    offset: usize,
+    bytes: [u8; SIZE_MAX],
+    size: usize,
+}
+
+impl Slot {
+    fn read(inode: &INode) -> Result<Self> {
+        let (nr, offset) = inode.sb().inode_place(inode.ino())?;
+        let size = inode.sb().data().get_ref().geometry().inode_size().into();
+        let mut slot = Self {
+            buffer: inode.sb().read_buffer(nr.get())?,
+            offset,
+            bytes: [0; SIZE_MAX],
+            size,
+        };
+        let bytes = slot.bytes.get_mut(..size).ok_or(EINVAL)?;
+        slot.buffer.read_at(offset, bytes)?;
+        Ok(slot)
+    }
+
+    /// The inode that is there.
+    fn decode(&self, inode: &INode) -> Result<DiskInode> {
+        let geometry = inode.sb().data().get_ref().geometry();
+        let decoded = u32::try_from(inode.ino())
+            .map_err(|_| ondisk::Error::Corrupt("inode number out of range"))
+            .and_then(|ino| DiskInode::decode(geometry, ino, self.bytes()));
+        decoded.map_err(|error| self.report(inode, error))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.size).unwrap_or_default()
+    }
+
+    fn report(&self, inode: &INode, error: ondisk::Error) -> Error {
+        let at = At::inode(inode.ino(), self.buffer.nr());
+        report(inode.sb(), "inode", at, error)
+    }
+}
+
+/// Fills in an inode from the disk.
+fn load(inode: &mut New<RdaxFs>) -> Result {
+    let slot = Slot::read(inode)?;
+    let disk = slot.decode(inode)?;
+    if disk.links == 0 || disk.mode == 0 {
+        return Err(ESTALE);
+    }
+    inode.set_mode(disk.mode);
+    inode.set_owner(disk.uid, disk.gid);
+    inode.set_nlink(disk.links.into());
+    inode.set_size(disk.size);
+    inode.set_sectors(disk.blocks);
+    inode.set_generation(disk.generation);
+    inode.set_atime(from_disk(disk.atime));
+    inode.set_mtime(from_disk(disk.mtime));
+    inode.set_ctime(from_disk(disk.ctime));
+    let (set, mask) = vfs_flags(disk.flags);
+    inode.set_flags(set, mask);
+
+    let info = inode.data_mut().project();
+    info.flags.store(disk.flags, Relaxed);
+    info.projid.store(disk.projid, Relaxed);
+    *info.crtime = from_disk(disk.crtime);
+    info.extents.load(disk.block);
+    set_operations(inode, &disk).inspect_err(|_| {
+        sb_err!(
+            inode.sb(),
+            "inode {}: mode {:o}, flags {:#x}",
+            inode.ino(),
+            disk.mode,
+            disk.flags
+        );
+    })
+}
+
+/// Gives an inode that was read the operations of its kind.
+fn set_operations(inode: &mut New<RdaxFs>, disk: &DiskInode) -> Result {
+    let at = At::inode(inode.ino(), 0);
+    let excluded = flag::ENCRYPT | flag::INLINE_DATA | flag::CASEFOLD | flag::EA_INODE;
+    if disk.flags & excluded != 0 {
+        let flags = disk.flags & excluded;
+        return Err(corrupt(
+            inode.sb(),
+            "inode",
+            at,
+            fmt!("flags {:#x} without feature", flags),
+        ));
+    }
+    let mapped = disk.flags & flag::EXTENTS != 0;
+    match FileType::of_mode(disk.mode) {
+        Some(FileType::Directory | FileType::Regular) if !mapped => {
+            sb_err!(
+                inode.sb(),
+                "inode {}: block maps are not supported",
+                inode.ino()
+            );
+            Err(EOPNOTSUPP)
+        }
+        Some(_) => Ok(()),
+        None => Err(corrupt(
+            inode.sb(),
+            "inode",
+            at,
+            fmt!("mode {:o}", disk.mode),
+        )),
+    }
+}
+
+fn from_disk(time: Time) -> Timespec {
+    Timespec {
+        sec: time.sec,
+        nsec: time.nsec,
+    }
+}
+
+fn to_disk(time: Timespec) -> Time {
+    Time {
+        sec: time.sec,
+        nsec: time.nsec,
+    }
+}
+
+/// Copies the inode into the inode table, with `dtime` as the time of its deletion.
+fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
+    let geometry = inode.sb().data().get_ref().geometry();
+    let info = inode.data().get_ref();
+    let mut slot = Slot::read(inode)?;
+    // What was in the place of a fresh inode belongs to one that is gone.
+    let mut disk = if info.fresh.load(Relaxed) {
+        slot.bytes = [0; SIZE_MAX];
+        DiskInode::new(geometry)
+    } else {
+        slot.decode(inode)?
+    };
+    disk.mode = inode.mode();
+    disk.uid = inode.uid();
+    disk.gid = inode.gid();
+    disk.size = inode.size();
+    disk.atime = to_disk(inode.atime());
+    disk.ctime = to_disk(inode.ctime());
+    disk.mtime = to_disk(inode.mtime());
+    disk.crtime = to_disk(info.crtime);
+    disk.dtime = dtime;
+    // A directory of more subdirectories than can be counted has one link.
+    disk.links = u16::try_from(inode.nlink()).unwrap_or(1);
+    disk.blocks = inode.sectors();
+    disk.flags = info.flags.load(Relaxed);
+    disk.generation = inode.generation();
+    disk.projid = info.projid();
+    match inode.kind() {
+        FileType::CharDevice | FileType::BlockDevice => {
+            let (major, minor) = inode.device();
+            disk.set_device(major, minor);
+        }
+        _ => disk.block = info.extents.root(),
+    }
+    let bytes = slot.bytes.get_mut(..slot.size).ok_or(EINVAL)?;
+    disk.encode(geometry, inode.ino() as u32, bytes)
+        .map_err(|error| slot.report(inode, error))?;
+    tx.write_at(&slot.buffer, slot.offset, slot.bytes(), None)?;
+    info.fresh.store(false, Relaxed);
     Ok(())
+}
+
+/// See [`FileSystem::write_inode`](crate::vfs::FileSystem::write_inode).
+pub fn write(inode: &INode) -> Result {
+    let tx = Transaction::start(inode.sb(), WRITE_CREDITS)?;
+    store(&tx, inode, 0)
 }
 
 /// See [`FileSystem::sync_inode`](crate::vfs::FileSystem::sync_inode).
-pub fn sync(_inode: &INode) -> Result {
-    Ok(())
+pub fn sync(inode: &INode) -> Result {
+    let (nr, _) = inode.sb().inode_place(inode.ino())?;
+    inode.sb().read_buffer(nr.get())?.sync()
 }
 
 /// See [`FileSystem::evict_inode`](crate::vfs::FileSystem::evict_inode).
-pub fn evict(_inode: &INode, _delete: bool) {}
+pub fn evict(inode: &INode, delete: bool) {
+    if !delete {
+        return;
+    }
+    if let Err(error) = free(inode) {
+        sb_err!(inode.sb(), "inode {}: not freed: {:?}", inode.ino(), error);
+    }
+}
 
-/// The inode `ino`.
-pub fn get(sb: &super::SuperBlock, ino: u64) -> Result<kernel::sync::aref::ARef<INode>> {
-    let _ = sb.inode_place(ino)?;
-    Err(EIO)
+/// Frees the blocks of an inode, and then its number.
+fn free(inode: &INode) -> Result {
+    inode.set_size(0);
+    if inode.data().flags.load(Relaxed) & flag::EXTENTS != 0 {
+        map::remove_blocks(inode, 0, map::END)?;
+    }
+    let tx = Transaction::start(inode.sb(), WRITE_CREDITS + ialloc::FREE_CREDITS)?;
+    store(&tx, inode, now_seconds() as u32)?;
+    ialloc::free_inode(&tx, inode)
 }

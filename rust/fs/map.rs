@@ -253,6 +253,8 @@ pub fn allocate(
             len: len
                 .min(end - lblk)
                 .clamp(1, ValidExtent::max_len(unwritten)),
+            lblk,
+            tree: false,
         };
         let run = alloc::alloc_blocks(tx, inode, request)?;
         let added = (|| {
@@ -475,8 +477,13 @@ impl<'t> tree::Store for Edit<'t> {
     }
 
     fn alloc(&mut self, goal: BlockNr) -> Result<(BlockNr, Self::Node)> {
-        let goal = Some(goal);
-        let run = alloc::alloc_blocks(self.tx, self.inode, Request { goal, len: 1 })?;
+        let request = Request {
+            goal: Some(goal),
+            lblk: 0,
+            len: 1,
+            tree: true,
+        };
+        let run = alloc::alloc_blocks(self.tx, self.inode, request)?;
         let at = run.start();
         match MetaBlock::create(self.tx, Some(self.inode), at, NodeFormat::of(self.inode)) {
             Ok(node) => Ok((at, node)),

@@ -27,6 +27,7 @@ use crate::{
     ondisk::{
         self,
         feature::RoCompat,
+        inode::Time,
         superblock::{
             State,
             SuperBlock as DiskSuperBlock,
@@ -72,8 +73,6 @@ const MAGIC: u32 = 0xef53;
 const LINK_MAX: u32 = 65000;
 /// Bytes in the longest name.
 const NAME_LEN: u32 = 255;
-/// The root directory's inode.
-const ROOT_INO: u64 = 2;
 /// Blocks that ordinary users never get, so that extent trees can always be changed: as in ext4, a
 /// fiftieth of the blocks, but at most so many.
 const TREE_RESERVE: u64 = 4096;
@@ -154,6 +153,12 @@ pub fn fill_super(
         return fc.invalid(fmt!(
             "blocks of {} bytes are too small for the device or too large for the page cache",
             geometry.block_size()
+        ));
+    }
+    if usize::from(geometry.inode_size()) > inode::SIZE_MAX {
+        return fc.invalid(fmt!(
+            "inodes of {} bytes are not supported",
+            geometry.inode_size()
         ));
     }
     let disk = DiskSuperBlock::from_bytes(&bytes);
@@ -261,13 +266,12 @@ fn set_facts(sb: &mut SuperBlock<New>, geometry: &Geometry) {
     let blocks = i64::from(u32::MAX);
     let maxbytes = blocks.checked_mul(geometry.block_size().into());
     sb.set_limits(maxbytes.unwrap_or(i64::MAX), LINK_MAX);
-    let min = i64::from(i32::MIN);
-    if geometry.inode_size() > 128 {
-        // Two bits of epoch beside 32 bits of seconds.
-        sb.set_time_range(min, min + (1 << 34) - 1);
+    let times = if geometry.inode_size() > 128 {
+        Time::WIDE
     } else {
-        sb.set_time_range(min, i32::MAX.into());
-    }
+        Time::NARROW
+    };
+    sb.set_time_range(*times.start(), *times.end());
 }
 
 /// Where the super block is in its block.
@@ -308,7 +312,7 @@ fn update_super(sb: &SuperBlock, wait: bool, change: impl FnOnce(&mut DiskSuperB
 
 /// See [`FileSystem::root`](crate::vfs::FileSystem::root).
 pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
-    let root = inode::get(sb, ROOT_INO)?;
+    let root = inode::iget(sb, inode::ROOT_INO)?;
     if root.kind() != FileType::Directory || root.nlink() == 0 {
         sb_err!(sb, "the root inode is not a directory");
         return Err(EUCLEAN);

@@ -78,6 +78,11 @@ impl DaxDevice {
         })
     }
 
+    /// The byte of the device's memory that is byte 0 of the block device.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Whether stores to mapped memory are durable once the CPU's caches are flushed: then MAP_SYNC
     /// can be had.
     pub fn is_synchronous(&self) -> bool {

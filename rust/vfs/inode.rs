@@ -43,6 +43,14 @@ pub use self::new::{
     New, //
 };
 
+pub(crate) use crate::bindings::{
+    S_APPEND,
+    S_DIRSYNC,
+    S_IMMUTABLE,
+    S_NOATIME,
+    S_SYNC, //
+};
+
 /// The kind of an inode, by the format bits of its mode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileType {

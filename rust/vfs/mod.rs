@@ -72,6 +72,19 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+/// Random bits, for generations.
+pub fn random_u32() -> u32 {
+    // SAFETY: No requirements.
+    unsafe { crate::bindings::get_random_u32() }
+}
+
+/// Whether the current task may use what is reserved for the super-user, for the user `uid` and,
+/// unless it is 0, for the group `gid`.
+pub fn may_use_reserved(uid: u32, gid: u32) -> bool {
+    // SAFETY: No requirements.
+    unsafe { crate::bindings::rdaxfs_may_use_reserved(uid, gid) }
+}
+
 /// A file system on a block device, as seen from the kernel.
 ///
 /// What the kernel calls, in the order of a mount's life. A callback that takes a

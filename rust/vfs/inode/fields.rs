@@ -109,6 +109,14 @@ impl<T: FileSystem> INode<T> {
         unsafe { bindings::rdaxfs_new_encode_dev((*self.as_ptr()).i_rdev) }
     }
 
+    /// The same, as major and minor number.
+    pub fn device(&self) -> (u32, u32) {
+        // SAFETY: The inode is alive; the number does not change.
+        let dev = unsafe { (*self.as_ptr()).i_rdev };
+        // `MAJOR` and `MINOR` of linux/kdev_t.h.
+        (dev >> 20, dev & 0xf_ffff)
+    }
+
     /// The generation, which tells users of one inode number from another.
     pub fn generation(&self) -> u32 {
         read!(self.i_generation)
