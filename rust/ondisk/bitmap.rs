@@ -6,6 +6,7 @@
 //! bitmap is a multiple of eight bytes, as that of a block is; bytes beyond do not exist for them.
 //! Bits that do not exist are neither found nor changed.
 
+use core::num::NonZero;
 use core::ops::Range;
 
 use super::error::{
@@ -98,8 +99,8 @@ pub fn find(bits: &[u8], range: Range<u32>, goal: u32, want: u32) -> Option<Rang
 /// Where units begin that a run is to be aligned to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Align {
-    /// Bits of a unit, not zero: 512 for 2 MiB in blocks of 4 KiB.
-    pub unit: u32,
+    /// Bits of a unit: 512 for 2 MiB in blocks of 4 KiB.
+    pub unit: NonZero<u32>,
     /// What bit 0 is in its unit: the number of the group's first block, modulo `unit`.
     pub phase: u32,
 }
@@ -107,9 +108,10 @@ pub struct Align {
 impl Align {
     /// The first bit at or after `nr` where a unit begins.
     fn up(self, nr: u32) -> Option<u32> {
-        let unit = u64::from(self.unit.max(1));
-        let place = u64::from(nr) + u64::from(self.phase) % unit;
-        u32::try_from(u64::from(nr) + (unit - place % unit) % unit).ok()
+        let unit = NonZero::<u64>::from(self.unit);
+        let place = u64::from(nr) + u64::from(self.phase);
+        let rest = (unit.get() - place % unit) % unit;
+        u32::try_from(u64::from(nr) + rest).ok()
     }
 }
 
@@ -124,12 +126,15 @@ pub fn find_aligned(
     align: Align,
 ) -> Option<Range<u32>> {
     let goal = goal.clamp(range.start, range.end.max(range.start));
-    let unit = align.unit.max(1);
     let aligned = |run: Range<u32>| {
         let start = align.up(run.start)?;
         let len = run.end.checked_sub(start)?;
-        let len = if len >= want { want } else { len - len % unit };
-        (len >= unit).then_some(start..start + len)
+        let len = if len >= want {
+            want
+        } else {
+            len - len % align.unit
+        };
+        (len >= align.unit.get()).then_some(start..start + len)
     };
     first_fit(
         clear_runs(bits, goal..range.end)

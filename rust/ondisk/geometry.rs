@@ -11,6 +11,8 @@
 //! very beginning, and [`Geometry::base_meta_blocks`] counts that: a backup of the superblock, of the
 //! group descriptors, and blocks reserved for more of them.
 
+use core::num::NonZero;
+
 use super::block::{
     BlockNr,
     BlockRun,
@@ -63,7 +65,7 @@ const FLAGS_UNSIGNED_HASH: u32 = 2;
 /// - The block size is a power of two from 1 KiB to 64 KiB, `block_bits` its logarithm.
 /// - `blocks` is not empty, and is no larger than the device.
 /// - `blocks_per_group` is at least the fixed metadata of a group, at most a bitmap block's bits, and a
-///   multiple of 8; so is `inodes_per_group`, which is not 0.
+///   multiple of 8; `inodes_per_group` is at most a bitmap block's bits and a multiple of 8.
 /// - `groups` is not 0, and covers `blocks`; `groups * inodes_per_group` fits `u32`.
 /// - `inode_size` and `desc_size` are powers of two, at least 128 and 32, at most the block size.
 #[derive(Clone, Debug)]
@@ -73,11 +75,12 @@ pub struct Geometry {
     ro_compat: RoCompat,
     block_bits: u8,
     blocks: Blocks,
-    blocks_per_group: u32,
-    inodes_per_group: u32,
+    blocks_per_group: NonZero<u32>,
+    inodes_per_group: NonZero<u32>,
     groups: u32,
     inode_size: u16,
     desc_size: u16,
+    descs_per_block: NonZero<u32>,
     first_ino: u32,
     want_extra_isize: u16,
     groups_per_flex: u32,
@@ -131,6 +134,7 @@ impl Geometry {
         let (incompat, ro_compat) = (sb.incompat(), sb.ro_compat());
         let (groups, blocks_per_group, inodes_per_group) = groups(sb, block_bits, blocks)?;
         let (inode_size, want_extra_isize) = inode_size(sb, block_bits)?;
+        let (desc_size, descs_per_block) = desc_size(sb, block_bits)?;
 
         let log_groups_per_flex = if incompat.contains(Incompat::FLEX_BG) {
             u32::from(sb.log_groups_per_flex)
@@ -165,7 +169,8 @@ impl Geometry {
             inodes_per_group,
             groups,
             inode_size,
-            desc_size: desc_size(sb, block_bits)?,
+            desc_size,
+            descs_per_block,
             first_ino: sb.first_ino.get(),
             want_extra_isize,
             groups_per_flex,
@@ -287,7 +292,7 @@ impl Geometry {
 
     /// Blocks of a group, but maybe the last. Never more than a block has bits.
     pub fn blocks_per_group(&self) -> u32 {
-        self.blocks_per_group
+        self.blocks_per_group.get()
     }
 
     /// The number of groups.
@@ -297,12 +302,12 @@ impl Geometry {
 
     /// Inodes of a group. Never more than a block has bits.
     pub fn inodes_per_group(&self) -> u32 {
-        self.inodes_per_group
+        self.inodes_per_group.get()
     }
 
     /// The number of inodes, which is the highest inode number.
     pub fn inodes(&self) -> u32 {
-        self.groups * self.inodes_per_group
+        self.groups * self.inodes_per_group()
     }
 
     /// The first inode number that is not reserved.
@@ -322,7 +327,7 @@ impl Geometry {
 
     /// Blocks of a group's inode table.
     pub fn inode_table_blocks(&self) -> u32 {
-        let bytes = u64::from(self.inodes_per_group) * u64::from(self.inode_size);
+        let bytes = u64::from(self.inodes_per_group()) * u64::from(self.inode_size);
         // At most as many as there are bits in a block: one inode a block.
         bytes.div_ceil(u64::from(self.block_size())) as u32
     }
@@ -380,8 +385,8 @@ impl Geometry {
 
     /// The number of the inode that has bit `bit` in the inode bitmap of `group`.
     pub fn ino(&self, group: u32, bit: u32) -> Result<u32> {
-        if group < self.groups && bit < self.inodes_per_group {
-            Ok(group * self.inodes_per_group + bit + 1)
+        if group < self.groups && bit < self.inodes_per_group() {
+            Ok(group * self.inodes_per_group() + bit + 1)
         } else {
             Err(Error::Corrupt("inode number out of range"))
         }
@@ -390,7 +395,7 @@ impl Geometry {
     /// The group that `block` is in, and its bit in the block bitmap.
     pub fn group_of(&self, block: BlockNr) -> (u32, u32) {
         let nr = block.get() - self.blocks.first();
-        let per_group = u64::from(self.blocks_per_group);
+        let per_group = NonZero::<u64>::from(self.blocks_per_group);
         // `groups` covers all blocks, so the quotient fits as it does.
         ((nr / per_group) as u32, (nr % per_group) as u32)
     }
@@ -406,9 +411,10 @@ impl Geometry {
 
     /// First block and length of a group that is there.
     fn group_span(&self, group: u32) -> (u64, u32) {
-        let start = self.blocks.first() + u64::from(group) * u64::from(self.blocks_per_group);
+        let per_group = u64::from(self.blocks_per_group());
+        let start = self.blocks.first() + u64::from(group) * per_group;
         let rest = self.blocks.end().saturating_sub(start);
-        (start, rest.min(u64::from(self.blocks_per_group)) as u32)
+        (start, rest.min(per_group) as u32)
     }
 
     /// Whether `group` begins with a superblock, the first or a backup.
@@ -436,9 +442,9 @@ impl Geometry {
     pub fn base_meta_blocks(&self, group: u32) -> u32 {
         let sb = u32::from(self.has_super(group));
         let descs = if self.in_meta_bg(group) {
-            let per_block = self.descs_per_block();
+            let per_block = self.descs_per_block;
             let nth = group % per_block;
-            u32::from(nth == 0 || nth == 1 || nth == per_block - 1)
+            u32::from(nth == 0 || nth == 1 || nth == per_block.get() - 1)
         } else if sb == 0 {
             0
         } else if self.has_meta_bg() {
@@ -454,7 +460,7 @@ impl Geometry {
         if group >= self.groups {
             return Err(Error::Corrupt("group out of range"));
         }
-        let per_block = self.descs_per_block();
+        let per_block = self.descs_per_block;
         let block = if self.in_meta_bg(group) {
             let first = group - group % per_block;
             self.group_span(first).0 + u64::from(self.has_super(first))
@@ -479,7 +485,7 @@ impl Geometry {
 
     /// Group descriptors of a block.
     pub fn descs_per_block(&self) -> u32 {
-        self.block_size() / u32::from(self.desc_size)
+        self.descs_per_block.get()
     }
 
     /// Blocks that all group descriptors take.
@@ -493,7 +499,7 @@ impl Geometry {
 
     /// Whether the descriptor of `group` is in its meta block group, not at the file system's start.
     fn in_meta_bg(&self, group: u32) -> bool {
-        self.has_meta_bg() && group / self.descs_per_block() >= self.first_meta_bg
+        self.has_meta_bg() && group / self.descs_per_block >= self.first_meta_bg
     }
 }
 
@@ -555,20 +561,26 @@ fn blocks(sb: &SuperBlock, block_bits: u8, device_bytes: u64) -> Result<Blocks> 
 }
 
 /// The number of groups, and a group's blocks and inodes.
-fn groups(sb: &SuperBlock, block_bits: u8, blocks: Blocks) -> Result<(u32, u32, u32)> {
+fn groups(
+    sb: &SuperBlock,
+    block_bits: u8,
+    blocks: Blocks,
+) -> Result<(u32, NonZero<u32>, NonZero<u32>)> {
     let bits = 8u32 << block_bits;
-    let sensible = |count: u32| count > 0 && count <= bits && count % 8 == 0;
+    let sensible = |count: u32, what| {
+        NonZero::new(count)
+            .filter(|_| count <= bits && count % 8 == 0)
+            .ok_or(Error::Corrupt(what))
+    };
+    let blocks_per_group = sensible(sb.blocks_per_group.get(), "blocks per group")?;
+    if sb.clusters_per_group != sb.blocks_per_group {
+        return Err(Error::Corrupt("clusters per group"));
+    }
+    let inodes_per_group = sensible(sb.inodes_per_group.get(), "inodes per group")?;
 
-    let blocks_per_group = sb.blocks_per_group.get();
-    if !sensible(blocks_per_group) || sb.clusters_per_group.get() != blocks_per_group {
-        return Err(Error::Corrupt("blocks per group"));
-    }
-    let inodes_per_group = sb.inodes_per_group.get();
-    if !sensible(inodes_per_group) {
-        return Err(Error::Corrupt("inodes per group"));
-    }
-    let groups = (blocks.end() - blocks.first()).div_ceil(u64::from(blocks_per_group));
-    let inodes = groups.checked_mul(u64::from(inodes_per_group));
+    let count = blocks.end() - blocks.first();
+    let groups = count.div_ceil(u64::from(blocks_per_group.get()));
+    let inodes = groups.checked_mul(u64::from(inodes_per_group.get()));
     if inodes != Some(u64::from(sb.inodes_count.get())) {
         return Err(Error::Corrupt("inode count"));
     }
@@ -594,13 +606,16 @@ fn inode_size(sb: &SuperBlock, block_bits: u8) -> Result<(u16, u16)> {
     Ok((size, extra))
 }
 
-fn desc_size(sb: &SuperBlock, block_bits: u8) -> Result<u16> {
-    if !sb.incompat().contains(Incompat::IS_64BIT) {
-        return Ok(DESC_SIZE);
+/// Bytes of a group descriptor, and how many are in a block.
+fn desc_size(sb: &SuperBlock, block_bits: u8) -> Result<(u16, NonZero<u32>)> {
+    let (least, size) = if sb.incompat().contains(Incompat::IS_64BIT) {
+        (DESC_SIZE_64BIT, sb.desc_size.get())
+    } else {
+        (DESC_SIZE, DESC_SIZE)
+    };
+    let per_block = (1u32 << block_bits).checked_div(size.into());
+    match per_block.and_then(NonZero::new) {
+        Some(per_block) if size >= least && size.is_power_of_two() => Ok((size, per_block)),
+        _ => Err(Error::Corrupt("group descriptor size")),
     }
-    let size = sb.desc_size.get();
-    if !size.is_power_of_two() || size < DESC_SIZE_64BIT || u32::from(size) > 1 << block_bits {
-        return Err(Error::Corrupt("group descriptor size"));
-    }
-    Ok(size)
 }

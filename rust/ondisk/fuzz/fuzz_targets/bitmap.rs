@@ -4,6 +4,8 @@
 
 #![no_main]
 
+use std::num::NonZero;
+
 use libfuzzer_sys::fuzz_target;
 use ondisk::bitmap::{
     self,
@@ -15,7 +17,7 @@ fn target(mut data: &[u8]) -> Option<()> {
     let range = take_u32(&mut data)?..take_u32(&mut data)?;
     let (goal, want) = (take_u32(&mut data)?, take_u32(&mut data)?);
     let align = Align {
-        unit: take_u32(&mut data)?,
+        unit: NonZero::new(take_u32(&mut data)?)?,
         phase: take_u32(&mut data)?,
     };
     let free = |run: &core::ops::Range<u32>| {
