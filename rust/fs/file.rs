@@ -59,6 +59,7 @@ use kernel::{
 
 impl aspace::Operations for RdaxFs {
     type Read = Read;
+    type Report = Report;
 
     #[inline]
     fn dax_device(sb: &SuperBlock) -> Option<&DaxDevice> {
@@ -159,7 +160,7 @@ impl Operations for RdaxFs {
             return file.llseek(offset, whence);
         };
         let guard = file.inode().lock_shared();
-        let found = iomap::seek::<Self, Report>(&*guard, offset, what)?;
+        let found = iomap::seek(&*guard, offset, what)?;
         file.set_position(found)
     }
 

@@ -43,6 +43,7 @@ use crate::{
         sb_info,
         sb_warn,
         time::now_seconds,
+        sysfs,
         writeback,
         Buffer,
         Context,
@@ -88,7 +89,8 @@ pub struct SuperData {
     /// Where writeback of the page cache is completed.
     pub completions: writeback::Queue,
     /// Counters.
-    pub stats: Stats,
+    #[pin]
+    pub stats: sysfs::Directory<Stats>,
     /// `s_r_blocks_count`, and the user and the group that get these blocks besides root.
     reserved_blocks: u64,
     reserved_for: (u32, u32),
@@ -188,7 +190,7 @@ pub fn fill_super(
             groups,
             dax,
             completions: writeback::Queue::new(sb.id())?,
-            stats: Stats::new(),
+            stats <- sysfs::Directory::new(sb, Stats::new()),
             reserved_blocks: disk.r_blocks_count(),
             reserved_for: disk.reserved_for(),
             errors: disk.on_error().into(),

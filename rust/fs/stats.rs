@@ -3,8 +3,13 @@
 //! Counters of one mount: how often each fault handler ran, and how changes of mode ended.
 //!
 //! Each CPU counts in a cache line that few others use, so that counting costs a fault next to
-//! nothing, also when many CPUs fault at once. A sum is exact once nobody counts.
+//! nothing, also when many CPUs fault at once. A sum is exact once nobody counts. User space finds the
+//! sums in `/sys/fs/rdaxfs/<device>/`.
 
+use crate::vfs::sysfs::{
+    File,
+    Numbers, //
+};
 use kernel::{
     cpu::CpuId,
     sync::atomic::{
@@ -17,9 +22,9 @@ use kernel::{
 const SHARDS: usize = 16;
 
 /// The number of [`Counter`]s.
-const COUNTERS: usize = 11;
+const COUNTERS: usize = Counter::Refused as usize + 1;
 
-/// What is counted.
+/// What is counted; in the order of [`Stats::FILES`].
 #[derive(Clone, Copy)]
 pub enum Counter {
     /// `.fault` of the page cache.
@@ -68,10 +73,25 @@ impl Stats {
         let Shard(counters) = &self.shards[CpuId::current().as_u32() as usize % SHARDS];
         counters[what as usize].fetch_add(1, Relaxed);
     }
+}
 
-    /// How often `what` was counted.
-    pub fn get(&self, what: Counter) -> u64 {
-        let counted = |Shard(counters): &Shard| counters[what as usize].load(Relaxed);
-        self.shards.iter().map(counted).sum()
+impl Numbers for Stats {
+    const FILES: &'static [File] = &[
+        File::new(c"faults"),
+        File::new(c"mkwrites"),
+        File::new(c"dax_faults"),
+        File::new(c"dax_huge_faults"),
+        File::new(c"dax_mkwrites"),
+        File::new(c"dax_mapped"),
+        File::new(c"dax_huge_mapped"),
+        File::new(c"wrong_mode"),
+        File::new(c"switched_to_dax"),
+        File::new(c"switched_to_page_cache"),
+        File::new(c"switch_refused"),
+    ];
+
+    fn get(&self, index: usize) -> u64 {
+        let counted = |Shard(counters): &Shard| counters.get(index).map(|c| c.load(Relaxed));
+        self.shards.iter().filter_map(counted).sum()
     }
 }

@@ -43,6 +43,9 @@ pub trait Operations: FileSystem {
     /// Mappings for reading into the page cache, and for the swap and FIBMAP users of those.
     type Read: Begin<Self>;
 
+    /// Mappings to tell user space.
+    type Report: Begin<Self>;
+
     /// The memory of the device that `sb` is on, if files on it can be in DAX mode.
     fn dax_device(sb: &SuperBlock<Self>) -> Option<&DaxDevice>;
 

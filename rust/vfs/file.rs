@@ -5,11 +5,16 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
+    fileattr,
     inode::{
         kind,
-        FileOps, //
+        FileOps,
+        INodeOps, //
     },
-    iomap::count,
+    iomap::{
+        self,
+        count, //
+    },
     mm,
     mode::PageCacheToken,
     FileSystem,
@@ -344,6 +349,23 @@ pub trait Operations: mm::Operations {
 
     /// As [`File::advise`], and by that.
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result;
+}
+
+/// The `struct inode_operations` of the regular files of a file system.
+pub const fn inode_operations<O>() -> &'static INodeOps<O::FileSystem, kind::File>
+where
+    O: fileattr::Operations,
+    O::FileSystem: Operations,
+{
+    &const {
+        // SAFETY: The functions in the table expect what the VFS guarantees for a regular file.
+        unsafe {
+            INodeOps::new(bindings::inode_operations {
+                fiemap: Some(iomap::fiemap::<O::FileSystem>),
+                ..fileattr::VTable::<O>::VTABLE
+            })
+        }
+    }
 }
 
 /// The `struct file_operations` of the regular files of `T`.

@@ -11,6 +11,7 @@ use super::{
     context,
     inode::Allocation,
     super_block,
+    sysfs,
     FileSystem, //
 };
 use crate::bindings;
@@ -77,6 +78,7 @@ impl<T> Drop for INodeCache<T> {
 pub struct Registration<T: FileSystem> {
     // Initialised first: a mount may follow upon the registration at once.
     cache: INodeCache<T>,
+    sysfs: sysfs::Root,
     #[pin]
     fs_type: Opaque<bindings::file_system_type>,
 }
@@ -91,6 +93,7 @@ impl<T: FileSystem> Registration<T> {
     pub fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             cache: INodeCache::new(c"rdaxfs_inode_cache")?,
+            sysfs: sysfs::Root::new(T::name())?,
             fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
                 // SAFETY: The slot is ours to write, and pinned. The type is unregistered before
                 // it goes, and before the module does, since it names the module as its owner.
@@ -125,6 +128,21 @@ impl<T: FileSystem> Registration<T> {
                 .byte_sub(core::mem::offset_of!(Self, fs_type))
                 .cast::<Self>();
             (*this).cache.ptr.as_ptr()
+        }
+    }
+
+    /// The directory in sysfs of a registered type.
+    ///
+    /// # Safety
+    ///
+    /// `fs_type` must lie in a `Registration<T>` that lives for `'a`.
+    pub(super) unsafe fn sysfs<'a>(fs_type: *mut bindings::file_system_type) -> &'a sysfs::Root {
+        // SAFETY: As the caller promises.
+        unsafe {
+            let this = fs_type
+                .byte_sub(core::mem::offset_of!(Self, fs_type))
+                .cast::<Self>();
+            &(*this).sysfs
         }
     }
 }

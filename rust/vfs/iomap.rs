@@ -454,23 +454,45 @@ impl Seek {
     }
 }
 
-/// The next data or the next hole from `offset` on, as `P` reports them. [`ENXIO`] past the end.
-pub fn seek<T: aspace::Operations, P: Begin<T>>(
-    guard: &impl Stable<T>,
-    offset: i64,
-    what: Seek,
-) -> Result<i64> {
+/// The next data or the next hole from `offset` on. [`ENXIO`] past the end.
+pub fn seek<T: aspace::Operations>(guard: &impl Stable<T>, offset: i64, what: Seek) -> Result<i64> {
     let inode = guard.inode().as_ptr();
     // SAFETY: The inode is valid.
     let found = unsafe {
         match what {
-            Seek::Data => bindings::iomap_seek_data(inode, offset, Ops::<T, P>::TABLE),
-            Seek::Hole => bindings::iomap_seek_hole(inode, offset, Ops::<T, P>::TABLE),
+            Seek::Data => bindings::iomap_seek_data(inode, offset, Ops::<T, T::Report>::TABLE),
+            Seek::Hole => bindings::iomap_seek_hole(inode, offset, Ops::<T, T::Report>::TABLE),
         }
     };
     if found < 0 {
         Err(Error::from_errno(found as c_int))
     } else {
         Ok(found)
+    }
+}
+
+/// `inode_operations.fiemap`
+///
+/// # Safety
+///
+/// Called by the VFS with an inode of `T`'s that is a regular file.
+pub(super) unsafe extern "C" fn fiemap<T: aspace::Operations>(
+    inode: *mut bindings::inode,
+    info: *mut kernel::bindings::fiemap_extent_info,
+    start: u64,
+    len: u64,
+) -> c_int {
+    // SAFETY: As the VFS promises.
+    let inode = unsafe { INode::<T>::from_raw(inode) };
+    let _guard = inode.lock_shared();
+    // SAFETY: The inode is valid, and `info` the VFS's.
+    unsafe {
+        bindings::iomap_fiemap(
+            inode.as_ptr(),
+            info.cast(),
+            start,
+            len,
+            Ops::<T, T::Report>::TABLE,
+        )
     }
 }

@@ -28,6 +28,7 @@ pub mod mode;
 pub mod readdir;
 pub mod super_block;
 pub mod symlink;
+pub mod sysfs;
 pub mod time;
 pub mod transaction;
 pub mod writeback;
