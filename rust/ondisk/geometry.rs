@@ -51,9 +51,9 @@ const EXTRA_ISIZE: u16 = 32;
 /// The least `s_first_ino`; the inodes below are reserved.
 const GOOD_OLD_FIRST_INO: u32 = 11;
 
-/// Bytes of a group descriptor without, and the least with `64bit`.
+/// Bytes of a group descriptor without and with `64bit`.
 const DESC_SIZE: u16 = 32;
-const DESC_SIZE_64BIT: u16 = 64;
+pub(super) const DESC_SIZE_64BIT: u16 = 64;
 
 /// `s_flags`: the hash of a name takes its bytes as unsigned.
 const FLAGS_UNSIGNED_HASH: u32 = 2;
@@ -67,7 +67,7 @@ const FLAGS_UNSIGNED_HASH: u32 = 2;
 /// - `blocks_per_group` is at least the fixed metadata of a group, at most a bitmap block's bits, and a
 ///   multiple of 8; `inodes_per_group` is at most a bitmap block's bits and a multiple of 8.
 /// - `groups` is not 0, and covers `blocks`; `groups * inodes_per_group` fits `u32`.
-/// - `inode_size` and `desc_size` are powers of two, at least 128 and 32, at most the block size.
+/// - `inode_size` is a power of two, at least 128 and at most the block size; `desc_size` is 32 or 64.
 #[derive(Clone, Debug)]
 pub struct Geometry {
     compat: Compat,
@@ -608,14 +608,15 @@ fn inode_size(sb: &SuperBlock, block_bits: u8) -> Result<(u16, u16)> {
 
 /// Bytes of a group descriptor, and how many are in a block.
 fn desc_size(sb: &SuperBlock, block_bits: u8) -> Result<(u16, NonZero<u32>)> {
-    let (least, size) = if sb.incompat().contains(Incompat::IS_64BIT) {
-        (DESC_SIZE_64BIT, sb.desc_size.get())
+    let size = if !sb.incompat().contains(Incompat::IS_64BIT) {
+        DESC_SIZE
+    } else if sb.desc_size.get() == DESC_SIZE_64BIT {
+        DESC_SIZE_64BIT
     } else {
-        (DESC_SIZE, DESC_SIZE)
+        // The format has room for larger ones; nobody makes them.
+        return Err(Error::Unsupported("group descriptor size"));
     };
     let per_block = (1u32 << block_bits).checked_div(size.into());
-    match per_block.and_then(NonZero::new) {
-        Some(per_block) if size >= least && size.is_power_of_two() => Ok((size, per_block)),
-        _ => Err(Error::Corrupt("group descriptor size")),
-    }
+    let per_block = per_block.and_then(NonZero::new);
+    Ok((size, per_block.ok_or(Error::Corrupt("block size"))?))
 }

@@ -41,7 +41,10 @@ use super::error::{
     Result, //
 };
 use super::feature::Incompat;
-use super::geometry::Geometry;
+use super::geometry::{
+    Geometry,
+    DESC_SIZE_64BIT, //
+};
 
 /// A descriptor as it is on disk. Without `64bit`, it ends after `checksum`.
 #[repr(C)]
@@ -72,7 +75,7 @@ struct RawGroupDesc {
     reserved: U32,
 }
 
-const _: () = assert!(size_of::<RawGroupDesc>() == 64);
+const _: () = assert!(size_of::<RawGroupDesc>() == GroupDesc::MAX_SIZE);
 const _: () = assert!(offset_of!(RawGroupDesc, block_bitmap_hi) == 32);
 
 /// `bg_flags`: the inode bitmap is not written; no inode of the group is in use.
@@ -110,6 +113,9 @@ pub struct GroupDesc {
 }
 
 impl GroupDesc {
+    /// The most bytes that a descriptor has; [`Geometry::desc_size`] tells how many.
+    pub const MAX_SIZE: usize = DESC_SIZE_64BIT as usize;
+
     /// Reads the descriptor of `group` from the bytes at its [place](Geometry::desc_place).
     ///
     /// # Errors
@@ -318,7 +324,7 @@ impl RawGroupDesc {
     /// The descriptor, with zeros for what one of 32 bytes lacks.
     fn read(geometry: &Geometry, bytes: &[u8]) -> Result<Self> {
         let mut raw = Self::new_zeroed();
-        let size = raw.as_bytes().len().min(geometry.desc_size().into());
+        let size = geometry.desc_size().into();
         let bytes = bytes.get(..size).ok_or(Error::TooSmall)?;
         for (to, from) in raw.as_mut_bytes().iter_mut().zip(bytes) {
             *to = *from;

@@ -29,8 +29,10 @@ pub mod group;
 pub mod hash;
 pub mod htree;
 pub mod inode;
+pub mod orphan;
 pub mod superblock;
 pub mod tree;
+pub mod xattr;
 
 pub use self::block::{
     BlockNr,

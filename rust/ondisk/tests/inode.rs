@@ -51,20 +51,6 @@ sif file dtime 77
 sif dir links_count 1
 ";
 
-/// Where on the image an inode is, in bytes.
-fn place(geometry: &Geometry, image: &Image, ino: u32) -> u64 {
-    let place = geometry.inode(ino).expect("the inode is there");
-    let (block, offset) = geometry.desc_place(place.group).expect("so is its group");
-    let block = image.block(geometry, block);
-    let desc = GroupDesc::decode(geometry, place.group, &block[offset..]).expect("it is sound");
-    let table = desc.inode_table().start().get() + u64::from(place.block);
-    (table << geometry.block_bits()) + place.offset as u64
-}
-
-fn bytes(geometry: &Geometry, image: &Image, ino: u32) -> Vec<u8> {
-    image.read(place(geometry, image, ino), geometry.inode_size().into())
-}
-
 /// The inodes in use of the first group.
 fn used(geometry: &Geometry, image: &Image) -> Vec<u32> {
     let (block, offset) = geometry.desc_place(0).unwrap();
@@ -111,7 +97,7 @@ fn inodes_are_what_debugfs_says() {
         let geometry = image.geometry();
         let mut seen = 0;
         for ino in used(&geometry, &image) {
-            let bytes = bytes(&geometry, &image, ino);
+            let bytes = image.inode_bytes(&geometry, ino);
             let inode = Inode::decode(&geometry, ino, &bytes)
                 .unwrap_or_else(|error| panic!("inode {ino}, {args}: {error}"));
             let dump = image.debugfs(&format!("stat <{ino}>\n"));
@@ -157,11 +143,11 @@ fn debugfs_and_e2fsck_accept_what_is_encoded() {
         let geometry = image.geometry();
         let file = OpenOptions::new().write(true).open(image.path()).unwrap();
         let change = |ino, change: fn(&mut Inode)| {
-            let mut bytes = bytes(&geometry, &image, ino);
+            let mut bytes = image.inode_bytes(&geometry, ino);
             let mut inode = Inode::decode(&geometry, ino, &bytes).unwrap();
             change(&mut inode);
             inode.encode(&geometry, ino, &mut bytes).unwrap();
-            file.write_all_at(&bytes, place(&geometry, &image, ino))
+            file.write_all_at(&bytes, image.inode_place(&geometry, ino))
                 .unwrap();
         };
         let ino = geometry.first_ino() + 1 + u32::from(geometry.orphan_file_ino().is_some());
@@ -205,7 +191,7 @@ fn debugfs_and_e2fsck_accept_what_is_encoded() {
 fn a_flipped_bit_is_seen() {
     let image = Image::new("-b 4096", "16M");
     let geometry = image.geometry();
-    let bytes = bytes(&geometry, &image, 2);
+    let bytes = image.inode_bytes(&geometry, 2);
     for bit in 0..bytes.len() * 8 {
         let mut bytes = bytes.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);

@@ -31,7 +31,9 @@ use std::{
 use ondisk::{
     BlockNr,
     Csum,
-    Geometry, //
+    Geometry,
+    GroupDesc,
+    Inode, //
 };
 
 /// Begins all checksums.
@@ -86,6 +88,28 @@ impl Image {
             nr.get() << geometry.block_bits(),
             geometry.block_size() as usize,
         )
+    }
+
+    /// Where inode `ino` begins, in bytes.
+    pub fn inode_place(&self, geometry: &Geometry, ino: u32) -> u64 {
+        let place = geometry.inode(ino).expect("the inode is there");
+        let (block, offset) = geometry.desc_place(place.group).expect("so is its group");
+        let block = self.block(geometry, block);
+        let desc = GroupDesc::decode(geometry, place.group, &block[offset..]).expect("it is sound");
+        let block = desc.inode_table().nth(place.block).expect("and its block");
+        (block.get() << geometry.block_bits()) + place.offset as u64
+    }
+
+    /// The bytes of inode `ino`.
+    pub fn inode_bytes(&self, geometry: &Geometry, ino: u32) -> Vec<u8> {
+        let place = self.inode_place(geometry, ino);
+        self.read(place, geometry.inode_size().into())
+    }
+
+    /// Inode `ino`.
+    pub fn inode(&self, geometry: &Geometry, ino: u32) -> Inode {
+        let bytes = self.inode_bytes(geometry, ino);
+        Inode::decode(geometry, ino, &bytes).expect("the inode is sound")
     }
 
     /// Runs the lines of `script` in debugfs, writing.
