@@ -262,9 +262,8 @@ impl<O: Operations> VTable<O> {
         } else {
             None
         },
-        #[cfg(CONFIG_COMPAT)]
         compat_ioctl: if O::HAS_IOCTL {
-            Some(bindings::compat_ptr_ioctl)
+            bindings::compat_ptr_ioctl
         } else {
             None
         },
