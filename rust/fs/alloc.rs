@@ -39,7 +39,10 @@ use crate::{
         Credits, //
     },
 };
-use core::ops::Range;
+use core::{
+    num::NonZero,
+    ops::Range, //
+};
 use kernel::{
     prelude::*,
     sizes::SZ_2M, //
@@ -83,10 +86,10 @@ pub fn alloc_blocks(tx: &Transaction<'_>, inode: &INode, request: Request) -> Re
         goal,
         len,
     };
-    let huge = (SZ_2M >> sb.block_bits()) as u32;
-    let aligned = match len >= huge && huge > 0 {
-        true => search.aligned(huge, request.lblk)?,
-        false => None,
+    let huge = NonZero::new((SZ_2M >> sb.block_bits()) as u32);
+    let aligned = match huge.filter(|huge| len >= huge.get()) {
+        Some(huge) => search.aligned(huge, request.lblk)?,
+        None => None,
     };
     let found = match aligned {
         Some(run) => Some(run),
@@ -152,17 +155,17 @@ impl<'t> Search<'t> {
     }
 
     /// A run of whole units of `huge` blocks, or of what was wanted, that is aligned as `lblk` is.
-    fn aligned(&self, huge: u32, lblk: u32) -> Result<Option<BlockRun>> {
+    fn aligned(&self, huge: NonZero<u32>, lblk: u32) -> Result<Option<BlockRun>> {
         let bits = self.tx.sb().block_bits();
         let device = self.data.dax.as_ref().map_or(0, |dax| dax.start() >> bits);
-        for group in self.groups(huge) {
+        for group in self.groups(huge.get()) {
             let first = self.data.geometry().group_blocks(group.nr());
             let first = first.map_or(0, |run| run.start().get());
             // Whatever the image says of its stride, only the device counts.
-            let place = first.wrapping_add(device) % u64::from(huge);
+            let place = first.wrapping_add(device) % NonZero::<u64>::from(huge);
             let align = Align {
                 unit: huge,
-                phase: (place as u32 + huge - lblk % huge) % huge,
+                phase: place as u32 + huge.get() - lblk % huge,
             };
             let goal = self.goal_in(group);
             let found = self.take(group, |bits, all| {
