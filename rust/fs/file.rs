@@ -94,7 +94,7 @@ impl aspace::Operations for RdaxFs {
         if pos + len > inode.size() {
             // Only a write that holds `i_rwsem` exclusively, and waits for this, makes a file longer.
             inode.set_size(pos + len);
-            inode.mark_dirty();
+            grown(inode);
         }
         Ok(())
     }
@@ -134,8 +134,9 @@ impl Operations for RdaxFs {
         }
         let written = match guard.mode() {
             Mode::Dax(dax) => write_dax(dax, &guard, &mut iocb, from),
+            // Does what `O_DSYNC` asks for itself.
             Mode::PageCache(pages) if iocb.is_direct() => {
-                write_direct(pages, &guard, &mut iocb, from)
+                return write_direct(pages, &guard, &mut iocb, from);
             }
             Mode::PageCache(pages) => write_buffered(pages, &guard, &mut iocb, from),
         };
@@ -244,7 +245,7 @@ fn write_dax(
     let written = dax.write::<DaxWrite>(io, iocb, from);
     if iocb.pos() > io.size() {
         io.set_size(iocb.pos());
-        io.mark_dirty();
+        grown(io);
     }
     if iocb.pos() < wanted && wanted > io.size() {
         space::trim(io)?;
@@ -262,9 +263,15 @@ fn write_buffered(
     let size = io.size();
     let written = pages.write::<BufferedWrite>(io, iocb, from);
     if io.size() > size {
-        io.mark_dirty();
+        grown(io);
     }
     written
+}
+
+/// The size of the file has changed: to find its data again, the inode is needed on disk.
+pub fn grown(inode: &INode) {
+    inode.data().extents.set_unsynced(true);
+    inode.mark_dirty();
 }
 
 /// Writes around the page cache where nobody else may do so meanwhile: to part of a block, which the
@@ -289,7 +296,7 @@ fn write_direct(
     let start = iocb.pos();
     let buffered = write_buffered(pages, io, iocb, from)?;
     io.write_and_wait(start as i64, iocb.pos() as i64 - 1)?;
-    Ok(direct + buffered)
+    Ok(direct + iocb.write_sync(buffered)?)
 }
 
 /// Writes whole blocks within the file, around the page cache, with `i_rwsem` held shared. Nothing is
@@ -316,8 +323,6 @@ fn write_aligned(
     iocb.modified()?;
     match pages.direct_write::<DirectWrite>(iocb, from, Direct::Async) {
         Err(err) if err == ENOTBLK => Ok(None),
-        // A part was written, before pages that could not be removed.
-        Ok(written) if !from.is_empty() && written > 0 => iocb.write_sync(written).map(Some),
         done => done.map(Some),
     }
 }

@@ -10,6 +10,7 @@
 //! mode they are the very memory that was mapped, and DMA may still be under way to it.
 
 use super::{
+    file::grown,
     iomap::Zero,
     map::{
         self,
@@ -60,7 +61,7 @@ pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
         zero_tail(io, size)?;
         let lock = io.invalidate_exclusive();
         io.set_size_and_truncate(&lock, size);
-        io.mark_dirty();
+        grown(io);
         return Ok(());
     }
     let bits = io.sb().block_bits();
