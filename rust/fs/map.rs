@@ -16,6 +16,7 @@ use super::{
         Request, //
     },
     error::{
+        corrupt,
         report,
         At, //
     },
@@ -198,6 +199,15 @@ fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
     let root = extents.root.read();
     let found = tree::lookup(&root, &mut Nodes { inode }, lblk)?;
     if let tree::Mapping::Extent(extent) = found {
+        if inode.sb().data().groups.has_metadata(extent.run()) {
+            let at = At::inode(inode.ino(), extent.pblk().get());
+            return Err(corrupt(
+                inode.sb(),
+                "extent",
+                at,
+                fmt!("metadata of a group"),
+            ));
+        }
         *extents.recent.lock() = Some(extent);
     }
     Ok(mapping(found, lblk))

@@ -35,6 +35,7 @@ pub mod options;
 pub mod space;
 pub mod stats;
 pub mod switch;
+pub mod zone;
 
 pub use self::{
     inode::Info,

@@ -180,6 +180,10 @@ pub fn fill_super(
             fc.error(fmt!("group {}: {}", nr, format_args!("{error}")));
             EUCLEAN
         }
+        LoadError::Overlap => {
+            fc.error(fmt!("the metadata of groups overlaps"));
+            EUCLEAN
+        }
         LoadError::Other(error) => error,
     })?;
     let (buffer, _) = read_super(sb)?;
