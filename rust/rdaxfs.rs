@@ -35,7 +35,7 @@ module! {
 
 /// The loaded module: the file system type is registered as long as it lives.
 #[pin_data]
-struct Module {
+pub struct Module {
     #[pin]
     registration: vfs::Registration<fs::RdaxFs>,
 }

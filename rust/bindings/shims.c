@@ -148,11 +148,6 @@ bool rdaxfs_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 	return dir_emit(ctx, name, namelen, ino, type);
 }
 
-bool rdaxfs_dir_emit_dots(struct file *file, struct dir_context *ctx)
-{
-	return dir_emit_dots(file, ctx);
-}
-
 gid_t rdaxfs_i_gid_read(struct inode *inode)
 {
 	return i_gid_read(inode);

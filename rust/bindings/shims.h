@@ -45,7 +45,6 @@ int rdaxfs_generic_setlease(struct file *filp, int arg, struct file_lease **flp,
 /* linux/fs.h */
 bool rdaxfs_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino,
 		     unsigned int type);
-bool rdaxfs_dir_emit_dots(struct file *file, struct dir_context *ctx);
 void rdaxfs_file_accessed(struct file *file);
 ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count);
 gid_t rdaxfs_i_gid_read(struct inode *inode);

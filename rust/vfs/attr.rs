@@ -64,12 +64,7 @@ impl<'a, T: FileSystem> Change<'a, T> {
     }
 
     /// The inode to change.
-    pub fn inode(&self) -> &'a INode<T> {
-        self.0.inode
-    }
-
-    /// The lock that the VFS holds.
-    pub fn lock(&mut self) -> &'a Locked<T> {
+    pub fn inode(&self) -> &'a Locked<T> {
         self.0.inode
     }
 
@@ -125,15 +120,6 @@ impl KStat {
         stat.attributes |= attributes & mask;
         stat.attributes_mask |= mask;
     }
-
-    /// Tells the alignment that direct I/O asks of memory and of offsets, in bytes.
-    pub fn set_dio_align(&mut self, memory: u32, offset: u32) {
-        // SAFETY: By the contract of `from_raw` the pointer is valid and exclusive.
-        let stat = unsafe { &mut *self.0.get() };
-        stat.dio_mem_align = memory;
-        stat.dio_offset_align = offset;
-        stat.result_mask |= bindings::STATX_DIOALIGN;
-    }
 }
 
 /// The operations on attributes that every kind of inode has.
@@ -161,8 +147,10 @@ pub trait Operations {
 /// Returns the table of operations of a device node, named pipe or socket.
 pub const fn special_operations<O: Operations>() -> &'static INodeOps<O::FileSystem, kind::Special>
 {
-    // SAFETY: The functions in the table expect what the VFS guarantees for any inode.
-    &const { unsafe { INodeOps::new(VTable::<O>::VTABLE) } }
+    &const {
+        // SAFETY: The functions in the table expect what the VFS guarantees for any inode.
+        unsafe { INodeOps::new(VTable::<O>::VTABLE) }
+    }
 }
 
 /// The `struct inode_operations` of [`Operations`].

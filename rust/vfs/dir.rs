@@ -159,14 +159,13 @@ pub trait Operations {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Creates a device node, a fifo, a socket, or a regular file; `rdev` is encoded as user space
-    /// sees it.
+    /// Creates a node for the device of a major and minor number, a fifo, a socket, or a regular file.
     fn mknod<'a>(
         _idmap: &IdMap,
         _dir: &Locked<Self::FileSystem>,
         _entry: Negative<'a, Self::FileSystem>,
         _mode: u16,
-        _rdev: u32,
+        _device: (u32, u32),
     ) -> Result<Instantiated<'a>> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
@@ -189,8 +188,10 @@ pub trait Operations {
 
 /// Returns the table of operations of the directories that `O` implements.
 pub const fn operations<O: Operations>() -> &'static INodeOps<O::FileSystem, kind::Dir> {
-    // SAFETY: The functions in the table expect what the VFS guarantees for a directory.
-    &const { unsafe { INodeOps::new(VTable::<O>::VTABLE) } }
+    &const {
+        // SAFETY: The functions in the table expect what the VFS guarantees for a directory.
+        unsafe { INodeOps::new(VTable::<O>::VTABLE) }
+    }
 }
 
 struct VTable<O: Operations>(PhantomData<O>);
@@ -257,7 +258,7 @@ impl<O: Operations> VTable<O> {
     unsafe extern "C" fn unlink(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
         // SAFETY: The VFS holds the locks and passes a positive dentry.
         let (dir, entry) = unsafe { (Locked::from_raw(dir), Positive::from_raw(dentry)) };
-        from_result(|| O::unlink(dir, entry).map(|_| 0))
+        from_result(|| O::unlink(dir, entry).map(|()| 0))
     }
 
     /// # Safety
@@ -312,7 +313,7 @@ impl<O: Operations> VTable<O> {
     unsafe extern "C" fn rmdir(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
         // SAFETY: The VFS holds the locks and passes a positive dentry.
         let (dir, entry) = unsafe { (Locked::from_raw(dir), Positive::from_raw(dentry)) };
-        from_result(|| O::rmdir(dir, entry).map(|_| 0))
+        from_result(|| O::rmdir(dir, entry).map(|()| 0))
     }
 
     /// # Safety
@@ -333,9 +334,9 @@ impl<O: Operations> VTable<O> {
                 Negative::from_raw(dentry),
             )
         };
-        // SAFETY: Only computes.
-        let rdev = unsafe { bindings::rdaxfs_new_encode_dev(rdev) };
-        from_result(|| O::mknod(idmap, dir, entry, mode, rdev).map(|_| 0))
+        // `MAJOR` and `MINOR` of linux/kdev_t.h.
+        let device = (rdev >> 20, rdev & 0xf_ffff);
+        from_result(|| O::mknod(idmap, dir, entry, mode, device).map(|_| 0))
     }
 
     /// # Safety
@@ -362,7 +363,7 @@ impl<O: Operations> VTable<O> {
                 },
             )
         };
-        from_result(|| O::rename(idmap, rename).map(|_| 0))
+        from_result(|| O::rename(idmap, rename).map(|()| 0))
     }
 
     /// # Safety

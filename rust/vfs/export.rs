@@ -59,11 +59,8 @@ impl<O: Operations> VTable<O> {
         generation: u32,
     ) -> *mut bindings::inode {
         // SAFETY: As the caller promises.
-        into_raw(O::inode(
-            unsafe { SuperBlock::from_raw(sb) },
-            ino,
-            generation,
-        ))
+        let sb = unsafe { SuperBlock::from_raw(sb) };
+        into_raw(O::inode(sb, ino, generation))
     }
 
     /// # Safety

@@ -104,13 +104,6 @@ impl DirContext<'_> {
             bindings::rdaxfs_dir_emit(ctx, name.as_ptr(), name.len() as c_int, ino, dtype.into())
         }
     }
-
-    /// Passes on `.` at position 0 and `..` at position 1; returns `false` when out of room.
-    #[must_use]
-    pub fn emit_dots(&mut self) -> bool {
-        // SAFETY: By the type invariant; the file is open.
-        unsafe { bindings::rdaxfs_dir_emit_dots(self.file.as_ptr(), self.ctx.as_ptr()) }
-    }
 }
 
 /// The operations on an open directory.
@@ -129,8 +122,8 @@ pub trait Operations {
         ctx: &mut DirContext<'_>,
     ) -> Result;
 
-    /// The position behind the last entry, for `SEEK_END`, and the greatest to seek to.
-    fn end(dir: &INode<Self::FileSystem>, width: PositionWidth) -> u64;
+    /// The position behind all entries, for `SEEK_END`: none is greater.
+    fn end(width: PositionWidth) -> u64;
 
     /// Writes the directory and its inode back.
     fn fsync(dir: &INode<Self::FileSystem>, datasync: bool) -> Result;
@@ -143,8 +136,10 @@ pub trait Operations {
 
 /// Returns the table of operations of the open directories that `O` implements.
 pub const fn operations<O: Operations>() -> &'static FileOps<O::FileSystem, kind::Dir> {
-    // SAFETY: The functions in the table expect what the VFS guarantees for an open directory.
-    &const { unsafe { FileOps::new(VTable::<O>::VTABLE) } }
+    &const {
+        // SAFETY: The functions in the table expect what the VFS guarantees for an open directory.
+        unsafe { FileOps::new(VTable::<O>::VTABLE) }
+    }
 }
 
 /// The functions of the table.
@@ -220,9 +215,9 @@ impl<O: Operations> VTable<O> {
         offset: bindings::loff_t,
         whence: c_int,
     ) -> bindings::loff_t {
-        // SAFETY: The VFS holds the file, and it has an inode of `O::FileSystem`.
-        let (dir, width) = unsafe { (INode::from_raw((*file).f_inode), PositionWidth::of(file)) };
-        let end = O::end(dir, width).min(i64::MAX as u64) as i64;
+        // SAFETY: The VFS holds the file.
+        let width = unsafe { PositionWidth::of(file) };
+        let end = O::end(width).min(i64::MAX as u64) as i64;
         // SAFETY: The VFS holds the file.
         unsafe { bindings::generic_file_llseek_size(file, offset, whence, end, end) }
     }

@@ -51,15 +51,17 @@ pub trait Operations {
 
 /// Returns the table of operations of a symbolic link that reads its target.
 pub const fn operations<O: Operations>() -> &'static INodeOps<O::FileSystem, kind::Symlink> {
-    // SAFETY: The functions in the table expect what the VFS guarantees for a symbolic link.
-    &const { unsafe { INodeOps::new(VTable::<O>::VTABLE) } }
+    &const {
+        // SAFETY: The functions in the table expect what the VFS guarantees for a symbolic link.
+        unsafe { INodeOps::new(VTable::<O>::VTABLE) }
+    }
 }
 
 /// Returns the table of operations of a symbolic link whose target is in memory.
 pub const fn fast_operations<O: attr::Operations>(
 ) -> &'static INodeOps<O::FileSystem, kind::Symlink> {
-    // SAFETY: As above; `simple_get_link` returns `i_link`, which such a link has.
     &const {
+        // SAFETY: As above; `simple_get_link` returns `i_link`, which such a link has.
         unsafe {
             INodeOps::new(bindings::inode_operations {
                 get_link: Some(bindings::simple_get_link),

@@ -268,20 +268,15 @@ impl<T: FileSystem> New<T> {
         Ok(())
     }
 
-    /// Makes it a symbolic link whose text lies in blocks, mapped like a file's.
-    pub fn init_symlink(&mut self, i_op: &'static INodeOps<T, kind::Symlink>) -> Result
-    where
-        T: aspace::Operations,
-    {
+    /// Makes it a symbolic link whose text is read when it is followed.
+    pub fn init_symlink(&mut self, i_op: &'static INodeOps<T, kind::Symlink>) -> Result {
         self.check_kind(FileType::Symlink)?;
         // SAFETY: As for a directory. `i_link` shares a union with nothing that a link uses; NULL
         // makes the VFS ask `get_link`.
         unsafe {
             let inode = self.ptr.as_ptr();
             (*inode).i_op = &raw const i_op.0;
-            aspace::init(self, false);
             (*inode).__bindgen_anon_5.i_link = core::ptr::null_mut();
-            bindings::inode_nohighmem(inode);
         }
         Ok(())
     }
@@ -312,8 +307,13 @@ impl<T: FileSystem> New<T> {
         Ok(())
     }
 
-    /// Makes it a device node, named pipe or socket; `rdev` is encoded as user space sees it.
-    pub fn init_special(&mut self, i_op: &'static INodeOps<T, kind::Special>, rdev: u32) -> Result {
+    /// Makes it a device node for the device of this major and minor number, or a named pipe or
+    /// socket.
+    pub fn init_special(
+        &mut self,
+        i_op: &'static INodeOps<T, kind::Special>,
+        (major, minor): (u32, u32),
+    ) -> Result {
         match FileType::of_mode(self.mode()) {
             Some(
                 FileType::Fifo | FileType::CharDevice | FileType::BlockDevice | FileType::Socket,
@@ -327,7 +327,8 @@ impl<T: FileSystem> New<T> {
             bindings::init_special_inode(
                 inode,
                 (*inode).i_mode,
-                bindings::rdaxfs_new_decode_dev(rdev),
+                // `MKDEV` of linux/kdev_t.h.
+                major << 20 | minor & 0xf_ffff,
             );
         }
         Ok(())
