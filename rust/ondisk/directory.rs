@@ -18,6 +18,7 @@
 mod visit;
 
 pub use self::visit::{
+    is_in_order_of_hash,
     visit,
     Slot,
     END, //

@@ -59,6 +59,11 @@ pub fn visit<R: Read>(
     in_order_of_hash(dir, from.max(FIRST), slots, emit)
 }
 
+/// Whether positions are hashes: there is an index, or will be one when the only block is full.
+pub fn is_in_order_of_hash<R: Read>(dir: &R) -> bool {
+    dir.is_indexed() || dir.layout().can_index && dir.blocks() == 1
+}
+
 /// The names whose positions are not their hashes, but 0 and 1.
 const DOTS: [&[u8]; 2] = [b".", b".."];
 
