@@ -7,6 +7,7 @@
 //! longer nor touch part of a block: those to different blocks run side by side.
 
 use super::{
+    attr::Attributes,
     iomap::{
         BufferedWrite,
         DaxWrite,
@@ -16,6 +17,7 @@ use super::{
     },
     map,
     space,
+    switch,
     INode,
     RdaxFs,
     SuperBlock, //
@@ -23,15 +25,18 @@ use super::{
 use crate::vfs::{
     aspace,
     file::{
+        self,
         Fallocate,
         File,
         Kiocb,
         Operations,
-        Splice, //
+        Splice,
+        Table, //
     },
     inode::{
         LockGuard,
         Locked,
+        New,
         SharedGuard, //
     },
     iomap::{
@@ -54,8 +59,19 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::atomic::Relaxed, //
 };
+
+/// Gives a regular file its operations, and the mode that its flags and the mount ask for.
+pub fn init(inode: &mut New<RdaxFs>) -> Result {
+    let dax = switch::wants_dax(inode.sb(), inode.data().flags.load(Relaxed));
+    inode.init_file(
+        file::inode_operations::<Attributes>(),
+        Table::<RdaxFs>::TABLE,
+        dax,
+    )
+}
 
 impl aspace::Operations for RdaxFs {
     type Read = Read;

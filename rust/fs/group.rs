@@ -11,10 +11,6 @@ use super::{
         report,
         At, //
     },
-    zone::{
-        self,
-        Zone, //
-    },
     RdaxFs,
     SuperBlock,
     Transaction, //
@@ -24,7 +20,6 @@ use crate::{
         self,
         group::GroupDesc,
         BlockNr,
-        BlockRun,
         Geometry, //
     },
     vfs::{
@@ -116,7 +111,6 @@ impl Group {
 /// All groups, and the counts of the whole file system.
 pub struct Groups {
     groups: KVVec<Pin<KBox<Group>>>,
-    zone: Zone,
     free_blocks: Atomic<u64>,
     free_inodes: Atomic<u64>,
 }
@@ -127,9 +121,11 @@ impl Groups {
         sb: &vfs::SuperBlock<RdaxFs, vfs::New>,
         geometry: &Geometry,
     ) -> Result<Self, LoadError> {
-        let mut groups = KVVec::with_capacity(geometry.groups() as usize, GFP_KERNEL)?;
-        let (mut free_blocks, mut free_inodes) = (0, 0);
-        let mut zone = zone::Builder::new();
+        let mut this = Self {
+            groups: KVVec::with_capacity(geometry.groups() as usize, GFP_KERNEL)?,
+            free_blocks: Atomic::new(0),
+            free_inodes: Atomic::new(0),
+        };
         let mut block: Option<Buffer> = None;
         for nr in 0..geometry.groups() {
             let bad = |error| LoadError::Corrupt(nr, error);
@@ -143,28 +139,17 @@ impl Groups {
             let bytes = desc_bytes(geometry, &mut bytes);
             buffer.read_at(offset, bytes)?;
             let desc = GroupDesc::decode(geometry, nr, bytes).map_err(bad)?;
-            free_blocks += u64::from(desc.free_blocks);
-            free_inodes += u64::from(desc.free_inodes);
-            zone.add(geometry, &desc)?;
+            this.free_blocks.fetch_add(desc.free_blocks.into(), Relaxed);
+            this.free_inodes.fetch_add(desc.free_inodes.into(), Relaxed);
             let group = KBox::pin_init(Group::new(nr, buffer, offset, desc), GFP_KERNEL)?;
-            groups.push(group, GFP_KERNEL)?;
+            this.groups.push(group, GFP_KERNEL)?;
         }
-        Ok(Self {
-            groups,
-            zone: zone.finish()?.ok_or(LoadError::Overlap)?,
-            free_blocks: Atomic::new(free_blocks),
-            free_inodes: Atomic::new(free_inodes),
-        })
+        Ok(this)
     }
 
     /// The group `nr`, if there is one.
     pub fn get(&self, nr: u32) -> Option<&Group> {
         self.groups.get(nr as usize).map(|group| &**group)
-    }
-
-    /// Whether one of the blocks holds the metadata of a group, and so cannot be a file's.
-    pub fn has_metadata(&self, run: BlockRun) -> bool {
-        self.zone.overlaps(run)
     }
 
     /// All groups, beginning with `first`.
@@ -217,8 +202,6 @@ pub struct FlexGroup {
 pub enum LoadError {
     /// The descriptor of the group is not right.
     Corrupt(u32, ondisk::Error),
-    /// The metadata of groups overlaps.
-    Overlap,
     /// Something else.
     Other(Error),
 }

@@ -13,15 +13,18 @@ use super::{
         report,
         At, //
     },
+    file,
     ialloc,
     map::{
         self,
         Extents, //
     },
-    INode, //
+    namei,
+    symlink,
+    INode,
     RdaxFs,
     SuperBlock,
-    Transaction,
+    Transaction, //
 };
 use crate::{
     ondisk::{
@@ -250,7 +253,10 @@ fn set_operations(inode: &mut New<RdaxFs>, disk: &DiskInode) -> Result {
             );
             Err(EOPNOTSUPP)
         }
-        Some(_) => Ok(()),
+        Some(FileType::Directory) => namei::init_dir(inode),
+        Some(FileType::Regular) => file::init(inode),
+        Some(FileType::Symlink) => symlink::init(inode, &disk.block),
+        Some(_) => namei::init_special(inode, disk.device()),
         None => Err(corrupt(
             inode.sb(),
             "inode",

@@ -16,14 +16,13 @@ use super::{
         Request, //
     },
     error::{
-        corrupt,
         report,
         At, //
     },
     meta::{
-        Block,
         Format,
-        MetaBlock, //
+        MetaBlock,
+        View, //
     },
     INode,
     Transaction, //
@@ -34,7 +33,6 @@ use crate::{
         self,
         extent::{
             self,
-            Bytes,
             ValidExtent, //
         },
         tree::{
@@ -42,20 +40,18 @@ use crate::{
             Root, //
         },
         BlockNr,
-        BlockRun,
         Blocks,
         Csum, //
     },
     vfs::{
-        Buffer,
         Credits,
+        FileType,
         RwSem, //
     },
 };
 use kernel::{
     new_spinlock,
     prelude::*,
-    sizes::SZ_2M,
     sync::{
         atomic::{
             Acquire,
@@ -201,15 +197,6 @@ fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
     let root = extents.root.read();
     let found = tree::lookup(&root, &mut Nodes { inode }, lblk)?;
     if let tree::Mapping::Extent(extent) = found {
-        if inode.sb().data().groups.has_metadata(extent.run()) {
-            let at = At::inode(inode.ino(), extent.pblk().get());
-            return Err(corrupt(
-                inode.sb(),
-                "extent",
-                at,
-                fmt!("metadata of a group"),
-            ));
-        }
         *extents.recent.lock() = Some(extent);
     }
     Ok(mapping(found, lblk))
@@ -251,7 +238,7 @@ pub fn allocate(
     len: u32,
     fill: Fill,
 ) -> Result<(Mapping, bool)> {
-    if lblk == END {
+    if lblk >= END {
         return Err(EFBIG);
     }
     change(tx, inode, |root, nodes| {
@@ -268,7 +255,7 @@ pub fn allocate(
             lblk,
             tree: false,
         };
-        let run = claim(tx, inode, request)?;
+        let run = alloc::alloc_blocks(tx, inode, request)?;
         let added = (|| {
             if fill == Fill::Zeroed {
                 zero(inode, run.start(), run.len())?;
@@ -283,24 +270,6 @@ pub fn allocate(
         }
         added
     })
-}
-
-/// Allocates for `request`; for a large write to where a huge page of the file begins so that it can be
-/// one on the device.
-///
-/// The allocator aligns what is as large as a huge page. So that is asked for, and what was not wanted
-/// is given back: the next write of the file, which begins there, finds it free.
-fn claim(tx: &Transaction<'_>, inode: &INode, request: Request) -> Result<BlockRun> {
-    let huge = (SZ_2M >> inode.sb().block_bits()) as u32;
-    let mut len = request.len;
-    if len >= huge / 8 && request.lblk & huge.wrapping_sub(1) == 0 {
-        len = len.max(huge);
-    }
-    let run = alloc::alloc_blocks(tx, inode, Request { len, ..request })?;
-    if let Some(rest) = run.part(request.len, u32::MAX) {
-        alloc::free_blocks(tx, inode, rest)?;
-    }
-    run.part(0, request.len).ok_or(EIO)
 }
 
 /// Where the block for `lblk` is best: after that of the one before, or as far behind the file's first
@@ -351,16 +320,35 @@ pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
     while from < end {
         let data = alloc::free_credits(ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
         let tx = Transaction::start(inode.sb(), credits(inode, data))?;
-        let removed = change(&tx, inode, |root, nodes| {
-            let removed = tree::remove(root, nodes, from, end)?;
-            for extent in removed.extents() {
-                alloc::free_blocks(&tx, inode, extent.run())?;
-            }
-            Ok(removed)
-        })?;
-        end = removed.rest().unwrap_or(from);
+        end = remove_some(&tx, inode, from, end)?;
     }
     Ok(())
+}
+
+/// Takes back what [`allocate`] did in this transaction, in a few calls, for the blocks `from..to`.
+pub fn unallocate(tx: &Transaction<'_>, inode: &INode, from: u32, to: u32) -> Result {
+    let mut end = to;
+    while from < end {
+        end = remove_some(tx, inode, from, end)?;
+    }
+    Ok(())
+}
+
+/// One step of [`remove_blocks`]. Returns the end of what remains to be done, or `from`.
+fn remove_some(tx: &Transaction<'_>, inode: &INode, from: u32, end: u32) -> Result<u32> {
+    // What is not a file's data was written through the buffer cache.
+    let is_metadata = inode.kind() != FileType::Regular;
+    change(tx, inode, |root, nodes| {
+        let removed = tree::remove(root, nodes, from, end)?;
+        for extent in removed.extents() {
+            let run = extent.run();
+            if is_metadata {
+                (run.start().get()..run.end()).for_each(|nr| tx.forget(nr));
+            }
+            alloc::free_blocks(tx, inode, run)?;
+        }
+        Ok(removed.rest().unwrap_or(from))
+    })
 }
 
 /// One step of a change, with the extent lock held exclusively.
@@ -393,6 +381,12 @@ fn blocks(inode: &INode) -> Blocks {
     inode.sb().data().get_ref().geometry().blocks()
 }
 
+/// What begins the checksums of the metadata blocks of an inode, if there are checksums.
+pub fn csum(inode: &INode) -> Option<Csum> {
+    let csum = inode.sb().data().get_ref().geometry().csum();
+    csum.map(|csum| csum.for_inode(inode.ino() as u32, inode.generation()))
+}
+
 /// A node of the tree of an inode, in a block.
 struct NodeFormat {
     csum: Option<Csum>,
@@ -401,12 +395,9 @@ struct NodeFormat {
 
 impl NodeFormat {
     fn of(inode: &INode) -> Self {
-        let geometry = inode.sb().data().get_ref().geometry();
         Self {
-            csum: geometry
-                .csum()
-                .map(|csum| csum.for_inode(inode.ino() as u32, inode.generation())),
-            blocks: geometry.blocks(),
+            csum: csum(inode),
+            blocks: blocks(inode),
         }
     }
 }
@@ -434,21 +425,6 @@ struct Nodes<'a> {
     inode: &'a INode,
 }
 
-/// A node in the buffer cache.
-struct View(Buffer);
-
-impl Bytes for View {
-    fn size(&self) -> usize {
-        self.0.size()
-    }
-
-    fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        self.0.read_at(offset, &mut bytes).ok()?;
-        Some(bytes)
-    }
-}
-
 impl tree::Read for Nodes<'_> {
     type Error = Error;
     type View = View;
@@ -458,12 +434,8 @@ impl tree::Read for Nodes<'_> {
     }
 
     fn view(&mut self, at: BlockNr) -> Result<View> {
-        let sb = self.inode.sb();
-        let buffer = sb.read_buffer(at.get())?;
-        if !buffer.verified() {
-            Block::read(sb, Some(self.inode), at, &NodeFormat::of(self.inode))?;
-        }
-        Ok(View(buffer))
+        let format = NodeFormat::of(self.inode);
+        View::read(self.inode.sb(), Some(self.inode), at, &format)
     }
 
     fn error(&self, at: Option<BlockNr>, error: ondisk::Error) -> Error {

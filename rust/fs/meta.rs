@@ -18,6 +18,7 @@ use super::{
 use crate::{
     ondisk::{
         self,
+        bytes::Bytes,
         BlockNr, //
     },
     vfs::Buffer, //
@@ -93,6 +94,40 @@ impl Deref for Block {
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+/// A metadata block in place, of which a search copies out only what it looks at.
+pub struct View {
+    buffer: Buffer,
+}
+
+impl View {
+    /// Finds the block `nr` as [`Block::read`] does, whose bytes were verified since they were read.
+    pub fn read<F: Format>(
+        sb: &SuperBlock,
+        owner: Option<&INode>,
+        nr: BlockNr,
+        format: &F,
+    ) -> Result<Self> {
+        let buffer = sb.read_buffer(nr.get())?;
+        if buffer.verified() {
+            return Ok(Self { buffer });
+        }
+        let (buffer, _) = copy(sb, owner, nr, format)?;
+        Ok(Self { buffer })
+    }
+}
+
+impl Bytes for View {
+    fn size(&self) -> usize {
+        self.buffer.size()
+    }
+
+    fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.buffer.read_at(offset, &mut bytes).ok()?;
+        Some(bytes)
     }
 }
 

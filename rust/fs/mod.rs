@@ -21,21 +21,28 @@ use kernel::{
 };
 
 pub mod alloc;
+pub mod attr;
+pub mod dir;
 pub mod error;
+pub mod export;
 pub mod fault;
 pub mod file;
+pub mod fileattr;
 pub mod group;
 pub mod ialloc;
 pub mod inode;
+pub mod ioctl;
 pub mod iomap;
 pub mod map;
 pub mod meta;
 pub mod mount;
+pub mod namei;
 pub mod options;
+pub mod readdir;
 pub mod space;
 pub mod stats;
 pub mod switch;
-pub mod zone;
+pub mod symlink;
 
 pub use self::{
     inode::Info,

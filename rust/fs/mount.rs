@@ -180,10 +180,6 @@ pub fn fill_super(
             fc.error(fmt!("group {}: {}", nr, format_args!("{error}")));
             EUCLEAN
         }
-        LoadError::Overlap => {
-            fc.error(fmt!("the metadata of groups overlaps"));
-            EUCLEAN
-        }
         LoadError::Other(error) => error,
     })?;
     let (buffer, _) = read_super(sb)?;
@@ -194,7 +190,7 @@ pub fn fill_super(
             groups,
             dax,
             completions: writeback::Queue::new(sb.id())?,
-            stats <- sysfs::Directory::new(sb, Stats::default()),
+            stats <- sysfs::Directory::new(sb, Stats::new()),
             reserved_blocks: disk.r_blocks_count(),
             reserved_for: disk.reserved_for(),
             errors: disk.on_error().into(),

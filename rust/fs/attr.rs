@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inode attributes: what `stat(2)` tells, and what chmod, chown, utimes and truncate change.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use super::{
+    fileattr,
+    inode,
+    space,
+    INode,
+    RdaxFs,
+    Transaction, //
+};
+use crate::{
+    bindings,
+    ondisk::inode::flag,
+    vfs::{
+        self,
+        attr::{
+            KStat,
+            Unchecked, //
+        },
+        fileattr::FileKattr,
+        inode::IdMap,
+        mode::SoleLock, //
+    },
+};
+
+/// Each flag that `statx(2)` knows, and its name there.
+const TOLD: [(u32, u32); 3] = [
+    (flag::APPEND, bindings::STATX_ATTR_APPEND),
+    (flag::IMMUTABLE, bindings::STATX_ATTR_IMMUTABLE),
+    (flag::NODUMP, bindings::STATX_ATTR_NODUMP),
+];
+
+/// The operations on attributes, which inodes of all kinds have.
+pub struct Attributes;
+
+#[vtable]
+impl vfs::attr::Operations for Attributes {
+    type FileSystem = RdaxFs;
+
+    fn getattr(idmap: &IdMap, inode: &INode, stat: &mut KStat, request_mask: u32) -> Result {
+        stat.fill(idmap, request_mask, inode);
+        let info = inode.data();
+        stat.set_btime(info.crtime);
+        let flags = info.flags.load(Relaxed);
+        for (flag, name) in TOLD {
+            let value = if flags & flag != 0 { name } else { 0 };
+            stat.add_attributes(value.into(), name.into());
+        }
+        Ok(())
+    }
+
+    fn setattr(change: Unchecked<'_, RdaxFs>) -> Result {
+        let change = change.prepare()?;
+        let inode = change.inode();
+        // The size first: that can fail.
+        if let Some(size) = change.size() {
+            space::set_size(inode, size)?;
+        }
+        {
+            let _tx = Transaction::start(inode.sb(), inode::WRITE_CREDITS)?;
+            change.apply();
+            inode.mark_dirty();
+        }
+        if inode.is_sync() {
+            inode.sync()?;
+        }
+        Ok(())
+    }
+}
+
+#[vtable]
+impl vfs::fileattr::Operations for Attributes {
+    fn fileattr_get(inode: &INode, attr: &mut FileKattr) -> Result {
+        fileattr::get(inode, attr)
+    }
+
+    fn fileattr_set(inode: &mut SoleLock<'_, RdaxFs>, attr: &FileKattr) -> Result {
+        fileattr::set(inode, attr)
+    }
+}
