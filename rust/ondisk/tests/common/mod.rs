@@ -167,7 +167,8 @@ pub fn tool(name: &str, args: &[&OsStr]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn find(name: &str) -> PathBuf {
+/// Where a tool is.
+pub fn find(name: &str) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
     let file = path
         .split(':')
