@@ -225,6 +225,11 @@ impl<'t> Search<'t> {
         };
         let len = found.end.saturating_sub(found.start);
         let run = blocks.part(found.start, len).ok_or(EIO)?;
+        if self.data.groups.has_metadata(run) {
+            let at = At::block(run.start().get());
+            let args = fmt!("metadata is marked free");
+            return Err(corrupt(self.tx.sb(), "block bitmap", at, args));
+        }
         bitmap::set(&mut bitmap.bits, found.clone())
             .map_err(|error| bitmap.error("block bitmap", error))?;
         bitmap.desc.free_blocks = bitmap.desc.free_blocks.saturating_sub(len);
@@ -250,6 +255,15 @@ pub fn free_blocks(tx: &Transaction<'_>, inode: &INode, run: BlockRun) -> Result
     let sb = tx.sb();
     let data = sb.data().get_ref();
     let geometry = data.geometry();
+    if data.groups.has_metadata(run) {
+        let at = At::inode(inode.ino(), run.start().get());
+        return Err(corrupt(
+            sb,
+            "freeing blocks",
+            at,
+            fmt!("metadata of a group"),
+        ));
+    }
     let mut done = 0;
     while let Some(rest) = run.part(done, u32::MAX) {
         let (nr, first) = geometry.group_of(rest.start());

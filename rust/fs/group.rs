@@ -11,6 +11,10 @@ use super::{
         report,
         At, //
     },
+    zone::{
+        self,
+        Zone, //
+    },
     RdaxFs,
     SuperBlock,
     Transaction, //
@@ -20,6 +24,7 @@ use crate::{
         self,
         group::GroupDesc,
         BlockNr,
+        BlockRun,
         Geometry, //
     },
     vfs::{
@@ -111,6 +116,7 @@ impl Group {
 /// All groups, and the counts of the whole file system.
 pub struct Groups {
     groups: KVVec<Pin<KBox<Group>>>,
+    zone: Zone,
     free_blocks: Atomic<u64>,
     free_inodes: Atomic<u64>,
 }
@@ -121,11 +127,9 @@ impl Groups {
         sb: &vfs::SuperBlock<RdaxFs, vfs::New>,
         geometry: &Geometry,
     ) -> Result<Self, LoadError> {
-        let mut this = Self {
-            groups: KVVec::with_capacity(geometry.groups() as usize, GFP_KERNEL)?,
-            free_blocks: Atomic::new(0),
-            free_inodes: Atomic::new(0),
-        };
+        let mut groups = KVVec::with_capacity(geometry.groups() as usize, GFP_KERNEL)?;
+        let (mut free_blocks, mut free_inodes) = (0, 0);
+        let mut zone = zone::Builder::new();
         let mut block: Option<Buffer> = None;
         for nr in 0..geometry.groups() {
             let bad = |error| LoadError::Corrupt(nr, error);
@@ -139,17 +143,28 @@ impl Groups {
             let bytes = desc_bytes(geometry, &mut bytes);
             buffer.read_at(offset, bytes)?;
             let desc = GroupDesc::decode(geometry, nr, bytes).map_err(bad)?;
-            this.free_blocks.fetch_add(desc.free_blocks.into(), Relaxed);
-            this.free_inodes.fetch_add(desc.free_inodes.into(), Relaxed);
+            free_blocks += u64::from(desc.free_blocks);
+            free_inodes += u64::from(desc.free_inodes);
+            zone.add(geometry, &desc)?;
             let group = KBox::pin_init(Group::new(nr, buffer, offset, desc), GFP_KERNEL)?;
-            this.groups.push(group, GFP_KERNEL)?;
+            groups.push(group, GFP_KERNEL)?;
         }
-        Ok(this)
+        Ok(Self {
+            groups,
+            zone: zone.finish()?.ok_or(LoadError::Overlap)?,
+            free_blocks: Atomic::new(free_blocks),
+            free_inodes: Atomic::new(free_inodes),
+        })
     }
 
     /// The group `nr`, if there is one.
     pub fn get(&self, nr: u32) -> Option<&Group> {
         self.groups.get(nr as usize).map(|group| &**group)
+    }
+
+    /// Whether one of the blocks holds the metadata of a group, and so cannot be a file's.
+    pub fn has_metadata(&self, run: BlockRun) -> bool {
+        self.zone.overlaps(run)
     }
 
     /// All groups, beginning with `first`.
@@ -202,6 +217,8 @@ pub struct FlexGroup {
 pub enum LoadError {
     /// The descriptor of the group is not right.
     Corrupt(u32, ondisk::Error),
+    /// The metadata of groups overlaps.
+    Overlap,
     /// Something else.
     Other(Error),
 }

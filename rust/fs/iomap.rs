@@ -34,18 +34,20 @@ const MAX_ZEROED: u64 = 1 << 23;
 /// The same where blocks stay unwritten: as much as one extent takes.
 const MAX_UNWRITTEN: u64 = 1 << 27;
 
-/// The first block of the request, and the blocks up to its last one. [`EFBIG`] for what no file has.
+/// The first block of the request, and the blocks up to its last one, or as many as are in `max` bytes.
+/// [`EFBIG`] for what no file has.
 #[inline]
 fn blocks(inode: &INode, request: &Request, max: u64) -> Result<(u32, u32)> {
     let bits = inode.sb().block_bits();
     let first = request.pos >> bits;
     let last = (request.pos + request.len.min(max).max(1) - 1) >> bits;
+    // Both fit, or the file is longer than `s_maxbytes`.
     let first = u32::try_from(first).map_err(|_| EFBIG)?;
     let last = u32::try_from(last).unwrap_or(map::END);
-    if first >= map::END {
-        return Err(EFBIG);
+    match last.min(map::END - 1).checked_sub(first) {
+        Some(more) => Ok((first, more + 1)),
+        None => Err(EFBIG),
     }
-    Ok((first, last.min(map::END - 1) - first + 1))
 }
 
 /// `mapping` in bytes; `generation` is that of the tree from before it was looked up.

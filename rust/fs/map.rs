@@ -16,6 +16,7 @@ use super::{
         Request, //
     },
     error::{
+        corrupt,
         report,
         At, //
     },
@@ -40,6 +41,7 @@ use crate::{
             Root, //
         },
         BlockNr,
+        BlockRun,
         Blocks,
         Csum, //
     },
@@ -52,6 +54,7 @@ use crate::{
 use kernel::{
     new_spinlock,
     prelude::*,
+    sizes::SZ_2M,
     sync::{
         atomic::{
             Acquire,
@@ -197,6 +200,15 @@ fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
     let root = extents.root.read();
     let found = tree::lookup(&root, &mut Nodes { inode }, lblk)?;
     if let tree::Mapping::Extent(extent) = found {
+        if inode.sb().data().groups.has_metadata(extent.run()) {
+            let at = At::inode(inode.ino(), extent.pblk().get());
+            return Err(corrupt(
+                inode.sb(),
+                "extent",
+                at,
+                fmt!("metadata of a group"),
+            ));
+        }
         *extents.recent.lock() = Some(extent);
     }
     Ok(mapping(found, lblk))
@@ -238,7 +250,7 @@ pub fn allocate(
     len: u32,
     fill: Fill,
 ) -> Result<(Mapping, bool)> {
-    if lblk >= END {
+    if lblk == END {
         return Err(EFBIG);
     }
     change(tx, inode, |root, nodes| {
@@ -255,7 +267,7 @@ pub fn allocate(
             lblk,
             tree: false,
         };
-        let run = alloc::alloc_blocks(tx, inode, request)?;
+        let run = claim(tx, inode, request)?;
         let added = (|| {
             if fill == Fill::Zeroed {
                 zero(inode, run.start(), run.len())?;
@@ -270,6 +282,24 @@ pub fn allocate(
         }
         added
     })
+}
+
+/// Allocates for `request`; for a large write to where a huge page of the file begins so that it can be
+/// one on the device.
+///
+/// The allocator aligns what is as large as a huge page. So that is asked for, and what was not wanted
+/// is given back: the next write of the file, which begins there, finds it free.
+fn claim(tx: &Transaction<'_>, inode: &INode, request: Request) -> Result<BlockRun> {
+    let huge = (SZ_2M >> inode.sb().block_bits()) as u32;
+    let mut len = request.len;
+    if len >= huge / 8 && request.lblk & huge.wrapping_sub(1) == 0 {
+        len = len.max(huge);
+    }
+    let run = alloc::alloc_blocks(tx, inode, Request { len, ..request })?;
+    if let Some(rest) = run.part(request.len, u32::MAX) {
+        alloc::free_blocks(tx, inode, rest)?;
+    }
+    run.part(0, request.len).ok_or(EIO)
 }
 
 /// Where the block for `lblk` is best: after that of the one before, or as far behind the file's first

@@ -43,6 +43,7 @@ pub mod space;
 pub mod stats;
 pub mod switch;
 pub mod symlink;
+pub mod zone;
 
 pub use self::{
     inode::Info,

@@ -180,6 +180,10 @@ pub fn fill_super(
             fc.error(fmt!("group {}: {}", nr, format_args!("{error}")));
             EUCLEAN
         }
+        LoadError::Overlap => {
+            fc.error(fmt!("the metadata of groups overlaps"));
+            EUCLEAN
+        }
         LoadError::Other(error) => error,
     })?;
     let (buffer, _) = read_super(sb)?;
@@ -190,7 +194,7 @@ pub fn fill_super(
             groups,
             dax,
             completions: writeback::Queue::new(sb.id())?,
-            stats <- sysfs::Directory::new(sb, Stats::new()),
+            stats <- sysfs::Directory::new(sb, Stats::default()),
             reserved_blocks: disk.r_blocks_count(),
             reserved_for: disk.reserved_for(),
             errors: disk.on_error().into(),

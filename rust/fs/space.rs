@@ -43,7 +43,7 @@ pub fn covering(inode: &INode, pos: u64, len: u64) -> Result<(u32, u32)> {
     let bits = inode.sb().block_bits();
     let end = pos.checked_add(len).ok_or(EFBIG)?;
     let to = u32::try_from(end.div_ceil(1 << bits)).map_err(|_| EFBIG)?;
-    Ok(((pos >> bits) as u32, to.min(map::END)))
+    Ok(((pos >> bits) as u32, to))
 }
 
 /// The blocks all of whose bytes are among the `len` from `pos` on: the first, and one past the last.

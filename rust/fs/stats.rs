@@ -59,14 +59,15 @@ pub struct Stats {
 #[repr(align(128))]
 struct Shard([Atomic<u64>; COUNTERS]);
 
-impl Stats {
-    /// All zero.
-    pub fn new() -> Self {
+impl Default for Stats {
+    fn default() -> Self {
         Self {
             shards: core::array::from_fn(|_| Shard(core::array::from_fn(|_| Atomic::new(0)))),
         }
     }
+}
 
+impl Stats {
     /// Counts one more.
     #[inline]
     pub fn count(&self, what: Counter) {

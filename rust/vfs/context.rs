@@ -79,7 +79,7 @@ impl Context {
             bindings::logfc(
                 (*self.0.get()).log.log,
                 c"rdaxfs".as_char_ptr(),
-                level as _,
+                level,
                 c"%pA".as_char_ptr(),
                 (&raw const args).cast::<c_void>(),
             );

@@ -373,9 +373,9 @@ pub struct Table<T>(PhantomData<T>);
 
 impl<T: Operations> Table<T> {
     /// The table.
-    pub const TABLE: &'static FileOps<T, kind::File> =
+    pub const TABLE: &'static FileOps<T, kind::File> = &const {
         // SAFETY: The functions do what the VFS expects of them for inodes of `T`.
-        &unsafe {
+        unsafe {
             FileOps::new(bindings::file_operations {
                 fop_flags: bindings::FOP_REGULAR,
                 llseek: Some(Self::llseek),
@@ -394,7 +394,8 @@ impl<T: Operations> Table<T> {
                 setlease: Some(bindings::generic_setlease),
                 ..pin_init::zeroed()
             })
-        };
+        }
+    };
 
     /// # Safety
     ///

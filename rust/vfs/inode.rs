@@ -119,7 +119,7 @@ impl<T: FileSystem> Allocation<T> {
     ///
     /// `cache` must have been created for `Allocation<T>` with the constructor above, and `lru` be
     /// that of the super block.
-    pub(super) unsafe fn new(
+    pub(super) unsafe fn alloc(
         cache: *mut bindings::kmem_cache,
         lru: *mut bindings::list_lru,
     ) -> *mut bindings::inode {
@@ -146,7 +146,7 @@ impl<T: FileSystem> Allocation<T> {
     ///
     /// # Safety
     ///
-    /// `inode` must come from [`new`](Self::new), and nobody use it any more.
+    /// `inode` must come from [`alloc`](Self::alloc), and nobody use it any more.
     pub(super) unsafe fn free(inode: *mut bindings::inode) {
         // SAFETY: As the caller promises. The text of a fast symbolic link was allocated for
         // `i_link` by `New::init_fast_symlink`, which alone sets it.

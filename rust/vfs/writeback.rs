@@ -149,9 +149,12 @@ unsafe extern "C" fn complete<T: aspace::Operations>(work: *mut bindings::work_s
             ioend = next;
         }
         bindings::iomap_sort_ioends(list);
-        while (*list).next != list {
-            let ioend: *mut bindings::iomap_ioend = (*list)
-                .next
+        loop {
+            let first = (*list).next;
+            if first == list {
+                break;
+            }
+            let ioend: *mut bindings::iomap_ioend = first
                 .byte_sub(offset_of!(bindings::iomap_ioend, io_list))
                 .cast();
             bindings::rdaxfs_list_del_init(&raw mut (*ioend).io_list);

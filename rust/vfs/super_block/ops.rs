@@ -105,7 +105,7 @@ impl<T: FileSystem> Operations<T> {
         // SAFETY: `s_type` is the one that a `Registration<T>` embeds, and outlives `sb`.
         unsafe {
             let cache = Registration::<T>::inode_cache((*sb).s_type);
-            Allocation::<T>::new(cache, &raw mut (*sb).s_inode_lru)
+            Allocation::<T>::alloc(cache, &raw mut (*sb).s_inode_lru)
         }
     }
 

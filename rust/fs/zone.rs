@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the metadata of the groups is: blocks that no file may have.
+//!
+//! Invariant: the runs ascend, do not touch, and do not change while mounted. An image in which the
+//! metadata of groups overlaps is refused at mount.
+
+use crate::ondisk::{
+    group::GroupDesc,
+    BlockRun,
+    Geometry, //
+};
+use core::ops::Range;
+use kernel::prelude::*;
+
+/// The kinds of metadata that a group has: at its beginning, two bitmaps, and an inode table. Each
+/// kind of several groups often lies in a row.
+const KINDS: usize = 4;
+
+/// The blocks of the groups' metadata.
+pub struct Zone {
+    runs: KVVec<Range<u64>>,
+}
+
+/// A [`Zone`] that is being collected.
+pub struct Builder {
+    runs: KVVec<Range<u64>>,
+    last: [Range<u64>; KINDS],
+}
+
+impl Builder {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self {
+            runs: KVVec::new(),
+            last: [const { 0..0 }; KINDS],
+        }
+    }
+
+    /// Adds what belongs to a group.
+    pub fn add(&mut self, geometry: &Geometry, desc: &GroupDesc) -> Result {
+        let run = |run: BlockRun| run.start().get()..run.end();
+        let first = geometry
+            .group_blocks(desc.group())
+            .map_or(0, |run| run.start().get());
+        let of_group = [
+            first..first + u64::from(geometry.base_meta_blocks(desc.group())),
+            run(desc.block_bitmap().into()),
+            run(desc.inode_bitmap().into()),
+            run(desc.inode_table()),
+        ];
+        for (last, run) in self.last.iter_mut().zip(of_group) {
+            if run.is_empty() {
+                continue;
+            }
+            if last.end == run.start {
+                last.end = run.end;
+            } else {
+                self.runs.push(core::mem::replace(last, run), GFP_KERNEL)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was collected; nothing if some of it overlaps.
+    pub fn finish(mut self) -> Result<Option<Zone>> {
+        for last in self.last {
+            self.runs.push(last, GFP_KERNEL)?;
+        }
+        self.runs.sort_unstable_by_key(|run| (run.start, run.end));
+        let mut runs = KVVec::new();
+        let mut now = 0..0;
+        for run in self.runs.iter().filter(|run| !run.is_empty()) {
+            if run.start < now.end {
+                return Ok(None);
+            }
+            if run.start == now.end {
+                now.end = run.end;
+            } else {
+                let done = core::mem::replace(&mut now, run.clone());
+                runs.push(done, GFP_KERNEL)?;
+            }
+        }
+        runs.push(now, GFP_KERNEL)?;
+        Ok(Some(Zone { runs }))
+    }
+}
+
+impl Zone {
+    /// Whether one of the blocks is a group's.
+    pub fn overlaps(&self, run: BlockRun) -> bool {
+        let after = self.runs.partition_point(|meta| meta.start < run.end());
+        let before = after.checked_sub(1).and_then(|nr| self.runs.get(nr));
+        before.is_some_and(|meta| meta.end > run.start().get())
+    }
+}
