@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What runs inside the virtual machine: the tests of the file system, the report of `make run`,
+//! the benchmarks. Run as root, in a guest that nobody minds losing.
+
+mod harness;
+mod kmsg;
+mod manifest;
+mod report;
+mod smaps;
+mod stage;
+mod sys;
+mod tests;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use stage::Config;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(
+    about = "Tests, demonstration and benchmarks of rdaxfs, for use inside a virtual machine"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the guest tests
+    Test {
+        #[command(flatten)]
+        config: Config,
+        /// Only tests whose name contains this; may be given several times
+        #[arg(long, value_name = "NAME")]
+        filter: Vec<String>,
+        /// Print the names of the tests and end
+        #[arg(long)]
+        list: bool,
+        /// Where to write the JUnit report
+        #[arg(long, value_name = "FILE", default_value = "/tmp/guest-tests.xml")]
+        junit: PathBuf,
+        /// Run the one test named by --filter in this process
+        #[arg(long, hide = true)]
+        child: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match act(Cli::parse().command) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn act(verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Test { filter, list: true, .. } => {
+            harness::list(&tests::all(), &filter);
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Test { config, filter, child: true, .. } => {
+            let name = filter.first().context("--child needs --filter")?;
+            Ok(ExitCode::from(harness::child(&tests::all(), &config, name) as u8))
+        }
+        Verb::Test { config, filter, junit, .. } => {
+            config.prepare()?;
+            let good = harness::run(&tests::all(), &config, &filter, &junit)?;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Damaged images: every checksum is verified on read. A wrong one gives EUCLEAN and a line in the
+//! log that names what is damaged, the rest of the image stays usable, and with the one bit put
+//! back everything is as it was.
+
+use super::pattern;
+use crate::harness::{Bed, Test, BOTH, RAM};
+use crate::skip;
+use crate::stage;
+use anyhow::{ensure, Context, Result};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test::bare("corrupt::superblock", RAM, superblock).corrupt(),
+        Test::bare("corrupt::group_descriptor", RAM, group_descriptor).corrupt(),
+        Test::bare("corrupt::inode", BOTH, inode).corrupt(),
+        Test::bare("corrupt::block_bitmap", BOTH, block_bitmap).corrupt(),
+        Test::bare("corrupt::inode_bitmap", RAM, inode_bitmap).corrupt(),
+        Test::bare("corrupt::extent_block", BOTH, extent_block).corrupt(),
+        Test::bare("corrupt::directory_block", BOTH, directory_block).corrupt(),
+        Test::bare("corrupt::htree_node", RAM, htree_node).corrupt(),
+        Test::bare("corrupt::extent_out_of_range", BOTH, extent_out_of_range).corrupt(),
+        Test::bare("corrupt::no_such_inode", RAM, no_such_inode).corrupt(),
+    ]
+}
+
+/// Passes if `result` is what this file system says of a damaged image.
+fn unclean<T>(bed: &Bed, result: io::Result<T>, what: &str) -> Result<()> {
+    let Err(error) = result else { anyhow::bail!("{what} worked on a damaged image") };
+    let code = error.raw_os_error();
+    let is = |errno: Errno| code == Some(errno.raw_os_error());
+    // ext4 tells wrong checksums apart; the page cache knows one error of reading a page.
+    let good = is(Errno::UCLEAN)
+        || (!bed.config.is_rdaxfs() && is(Errno::BADMSG))
+        || (what.contains("data") && !bed.place.is_dax() && is(Errno::IO));
+    ensure!(good, "{what}: {error}, expected EUCLEAN");
+    Ok(())
+}
+
+/// Passes if some line of the log since the last look has all of these words in it.
+fn logged(bed: &Bed, words: &[&str]) -> Result<()> {
+    let log = bed.log();
+    let named = log.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    ensure!(named, "no line of the log names {words:?}: {log:#?}");
+    Ok(())
+}
+
+/// The first number behind `mark` in the output of debugfs or dumpe2fs.
+fn number_after(text: &str, mark: &str) -> Result<u64> {
+    let rest = text.split_once(mark).with_context(|| format!("no {mark:?} in\n{text}"))?.1;
+    let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().with_context(|| format!("no number after {mark:?} in\n{text}"))
+}
+
+fn superblock(bed: &mut Bed) -> Result<()> {
+    bed.mkfs(stage::IMAGE, &[])?;
+    bed.image.flip(1024 + 0x78)?;
+    bed.log();
+    unclean(bed, bed.try_mount("").map(drop).map_err(Into::into), "mounting")?;
+    logged(bed, &["superblock"])?;
+    bed.image.flip(1024 + 0x78)?;
+    bed.mount()
+}
+
+fn group_descriptor(bed: &mut Bed) -> Result<()> {
+    bed.mkfs(stage::IMAGE, &[])?;
+    // The directory count of the first descriptor.
+    bed.image.flip(4096 + 0x10)?;
+    bed.log();
+    unclean(bed, bed.try_mount("").map(drop).map_err(Into::into), "mounting")?;
+    logged(bed, &["roup"])?;
+    bed.image.flip(4096 + 0x10)?;
+    bed.mount()
+}
+
+/// Makes an image with files, a fragmented one and a directory of some size in it.
+fn populated(bed: &mut Bed) -> Result<()> {
+    bed.mkfs(stage::IMAGE, &[])?;
+    let oracle = bed.image.mount("ext4", "")?;
+    let root = oracle.dir().to_owned();
+    std::fs::write(root.join("good"), pattern(1, 0, 50_000))?;
+    std::fs::write(root.join("bad"), pattern(2, 0, 50_000))?;
+    let fragmented = File::create(root.join("fragmented"))?;
+    for n in (0..200).rev() {
+        fragmented.write_all_at(&pattern(3, 0, 4096), n * 8192)?;
+        if n % 10 == 0 {
+            fragmented.sync_all()?;
+        }
+    }
+    std::fs::create_dir(root.join("dir"))?;
+    std::fs::write(root.join("dir/file"), "inside")?;
+    std::fs::create_dir(root.join("big"))?;
+    for n in 0..3_000 {
+        File::create(root.join(format!("big/entry-of-a-directory-{n}")))?;
+    }
+    drop(fragmented);
+    oracle.unmount()?;
+    Ok(())
+}
+
+/// Damages byte `at`, mounts, and has `provoke` run into it; then the same with the byte restored.
+fn damage(
+    bed: &mut Bed,
+    at: u64,
+    what: &str,
+    words: &[&str],
+    provoke: impl Fn(&Bed) -> io::Result<()>,
+) -> Result<()> {
+    bed.image.flip(at)?;
+    bed.mount_with(&format!("errors=continue,{}", bed.place.options()))?;
+    bed.log();
+    unclean(bed, provoke(bed), what)?;
+    logged(bed, words)?;
+    ensure!(std::fs::read(bed.path("good"))? == pattern(1, 0, 50_000), "a good file");
+    bed.unmount()?;
+    bed.image.flip(at)?;
+    // A note that there were errors may stand in the superblock; that is not damage.
+    bed.image.debugfs(&["set_super_value state 1"])?;
+    bed.mount()?;
+    provoke(bed).context("with the byte restored")
+}
+
+fn inode(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    let text = bed.image.ask("imap bad")?;
+    let (number, block) = (number_after(&text, "Inode ")?, number_after(&text, "at block ")?);
+    let offset = text.split_once("offset 0x").context("an offset")?.1;
+    let offset = u64::from_str_radix(offset.trim(), 16)?;
+    // A byte of its modification time.
+    let words = [number.to_string(), block.to_string()];
+    let words: Vec<&str> =
+        words.iter().take(if bed.config.is_rdaxfs() { 2 } else { 1 }).map(String::as_str).collect();
+    damage(bed, block * 4096 + offset + 0x10, "stat", &words, |bed| {
+        std::fs::metadata(bed.path("bad")).map(drop)
+    })
+}
+
+fn extent_block(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    let number = number_after(&bed.image.ask("imap fragmented")?, "Inode ")?.to_string();
+    // The one line of an interior entry: `0/ 1  1/ 1  0 - 4294967295  block  len`.
+    let text = bed.image.ask("dump_extents -n fragmented")?;
+    let line = text.lines().find(|line| line.trim_start().starts_with("0/")).context("a tree")?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let dash = words.iter().position(|w| *w == "-").context("a range")?;
+    let block: u64 = words.get(dash + 2).context("a block")?.parse()?;
+    let block_text = block.to_string();
+    let words = if bed.config.is_rdaxfs() {
+        vec![number.as_str(), &block_text]
+    } else {
+        vec![number.as_str()]
+    };
+    damage(bed, block * 4096 + 20, "reading data", &words, |bed| {
+        std::fs::read(bed.path("fragmented")).map(drop)
+    })
+}
+
+fn directory_block(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    let number = number_after(&bed.image.ask("imap dir")?, "Inode ")?.to_string();
+    let block: u64 = last_number(&bed.image.ask("bmap dir 0")?)?;
+    // A byte of the first name behind `.` and `..`.
+    let words = [number.as_str()];
+    damage(bed, block * 4096 + 32, "a look-up", &words, |bed| {
+        std::fs::metadata(bed.path("dir/file"))?;
+        std::fs::read_dir(bed.path("dir"))?.try_for_each(|entry| entry.map(drop))
+    })
+}
+
+fn last_number(text: &str) -> Result<u64> {
+    let line = text.lines().rev().find(|l| !l.trim().is_empty()).context("nothing printed")?;
+    Ok(line.trim().parse()?)
+}
+
+fn htree_node(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    let number = number_after(&bed.image.ask("imap big")?, "Inode ")?.to_string();
+    let block: u64 = last_number(&bed.image.ask("bmap big 0")?)?;
+    // A byte of the hash of the third entry of the root node.
+    damage(bed, block * 4096 + 0x20 + 16, "a look-up", &[number.as_str()], |bed| {
+        std::fs::metadata(bed.path("big/entry-of-a-directory-17")).map(drop)
+    })
+}
+
+/// A bitmap of the first group, found by name in the output of dumpe2fs.
+fn bitmap(bed: &mut Bed, name: &str, provoke: impl Fn(&Bed) -> io::Result<()>) -> Result<()> {
+    populated(bed)?;
+    let text = stage::run("dumpe2fs", &[&bed.image.device().to_string_lossy()])?;
+    let block = number_after(&text, name)?;
+    if !bed.config.is_rdaxfs() {
+        skip!("ext4 goes on with another group");
+    }
+    let words = [block.to_string()];
+    damage(bed, block * 4096 + 3, "allocating", &[words[0].as_str()], provoke)
+}
+
+fn block_bitmap(bed: &mut Bed) -> Result<()> {
+    bitmap(bed, "Block bitmap at", |bed| {
+        let file = File::create(bed.path("new"))?;
+        file.write_all_at(&[1; 100_000], 0)?;
+        file.sync_all()
+    })
+}
+
+fn inode_bitmap(bed: &mut Bed) -> Result<()> {
+    bitmap(bed, "Inode bitmap at", |bed| File::create(bed.path("new")).map(drop))
+}
+
+/// An extent, with a right checksum, that lies behind the end of the device.
+fn extent_out_of_range(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    bed.image.debugfs(&["set_inode_field bad block[5] 0x7ffffff0"])?;
+    bed.mount_with(&format!("errors=continue,{}", bed.place.options()))?;
+    bed.log();
+    unclean(bed, std::fs::read(bed.path("bad")), "reading data")?;
+    ensure!(!bed.log().is_empty(), "nothing in the log");
+    let file = File::options().write(true).open(bed.path("bad"));
+    let written = file.and_then(|file| {
+        file.write_all_at(&[1; 4096], 0)?;
+        file.sync_all()
+    });
+    unclean(bed, written, "writing data")?;
+    ensure!(std::fs::read(bed.path("good"))? == pattern(1, 0, 50_000), "a good file");
+    bed.unmount()
+}
+
+/// A name that points at an inode number that does not exist, and one at a free inode.
+fn no_such_inode(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    bed.image.debugfs(&["link <4000000> far", "link <20000> free", "link <7> reserved"])?;
+    bed.mount_with(&format!("errors=continue,{}", bed.place.options()))?;
+    for name in ["far", "free"] {
+        let found = std::fs::metadata(bed.path(name));
+        let code = found.err().and_then(|e| e.raw_os_error());
+        let good =
+            [Errno::UCLEAN, Errno::STALE, Errno::NOENT, Errno::BADMSG].map(|e| e.raw_os_error());
+        ensure!(code.is_some_and(|c| good.contains(&c)), "{name}: {code:?}");
+    }
+    let names = std::fs::read_dir(bed.dir())?.count();
+    ensure!(names >= 6, "{names} names in the root directory");
+    ensure!(std::fs::read(bed.path("good"))? == pattern(1, 0, 50_000), "a good file");
+    bed.unmount()
+}

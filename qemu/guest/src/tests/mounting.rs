@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Mounting: options and refusals, remounting, what the mount says of itself, several at once, and
+//! taking the module out.
+
+use super::{is_dax, pattern, refused, same_bytes};
+use crate::harness::{Bed, Test, ALL, BOTH, INODE, RAM};
+use crate::manifest::{Facts, Manifest};
+use crate::skip;
+use crate::stage::{self, Image};
+use anyhow::{ensure, Context, Result};
+use rustix::fs::{statfs, StatFs};
+use rustix::io::Errno;
+use rustix::mount::{fsconfig_create, fsconfig_set_string, fsopen, FsMountFlags, FsOpenFlags};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test::bare("mount::options_shown", INODE, options_shown),
+        Test::bare("mount::unknown_options", INODE, unknown_options),
+        Test::bare("mount::contradictions", INODE, contradictions),
+        Test::bare("mount::messages_of_the_context", INODE, messages_of_the_context),
+        Test::bare("mount::dax_needs_a_device", RAM, dax_needs_a_device),
+        Test::bare("mount::dax_needs_whole_pages", INODE, dax_needs_whole_pages),
+        Test::new("mount::remount", BOTH, remount),
+        Test::new("mount::remount_keeps_dax", INODE, remount_keeps_dax),
+        Test::bare("mount::read_only_writes_nothing", BOTH, read_only_writes_nothing),
+        Test::new("mount::statfs", BOTH, statfs_like_ext4),
+        Test::bare("mount::several", ALL, several),
+        Test::new("mount::twice", RAM, twice),
+        Test::new("mount::many_times", BOTH, many_times),
+        Test::new("mount::busy", RAM, busy),
+        Test::bare("mount::not_an_image", RAM, not_an_image),
+        Test::bare("mount::module_leaves_nothing", INODE, module_leaves_nothing).seconds(300),
+    ]
+}
+
+fn options_shown(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    let cases = [
+        ("dax", "dax"),
+        ("dax=always", "dax=always"),
+        ("dax=never", "dax=never"),
+        ("dax=inode", "dax=inode"),
+        ("errors=continue", "errors=continue"),
+        ("errors=remount-ro", "errors=remount-ro"),
+        ("errors=panic", "errors=panic"),
+        ("ro", "ro"),
+        ("dax=never,errors=panic", "errors=panic"),
+    ];
+    for (options, expected) in cases {
+        bed.mount_with(options)?;
+        let shown = bed.mounted().shown()?;
+        // `dax` and `dax=always` are the same; defaults need not be shown.
+        let is_default = matches!(expected, "dax=inode" | "errors=continue" | "errors=remount-ro");
+        let found =
+            shown.split(',').any(|o| o == expected || (expected == "dax" && o == "dax=always"));
+        ensure!(found || is_default, "mounted with {options:?}, shown is {shown:?}");
+        ensure!(!is_default || !shown.contains("dax=always"), "{options:?} is shown as {shown:?}");
+        // What is shown must be acceptable as options again.
+        bed.unmount()?;
+        let ours: Vec<&str> =
+            shown.split(',').filter(|o| o.contains("dax") || o.contains("errors")).collect();
+        bed.mount_with(&ours.join(",")).context("mounting with what was shown")?;
+        bed.unmount()?;
+    }
+    Ok(())
+}
+
+/// Refused with EINVAL and a line in the log that names the option.
+fn unknown_options(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    for options in [
+        "nosuchoption",
+        "nosuchoption=1",
+        "dax=sometimes",
+        "errors=ignore",
+        "errors",
+        "dax=",
+        "errors=continue,x",
+    ] {
+        bed.log();
+        refused(bed.try_mount(options), Errno::INVAL, options)?;
+        let log = bed.log();
+        let word = options.split(['=', ',']).find(|w| *w != "continue").unwrap_or(options);
+        let named = log.iter().any(|line| line.contains(word) || line.contains("'x'"));
+        ensure!(named, "nothing in the log names {options:?}: {log:?}");
+    }
+    bed.mount()
+}
+
+fn contradictions(bed: &mut Bed) -> Result<()> {
+    if !bed.config.is_rdaxfs() {
+        skip!("ext4 lets the last option win");
+    }
+    bed.mkfs("64M", &[])?;
+    for options in ["dax=always,dax=never", "dax,dax=inode", "errors=panic,errors=continue"] {
+        bed.log();
+        refused(bed.try_mount(options), Errno::INVAL, options)?;
+        ensure!(!bed.log().is_empty(), "{options}: refused without a word");
+    }
+    bed.mount_with("dax=always,dax").context("the same thing said twice")
+}
+
+/// A program that uses `fsopen` reads the reason from the descriptor.
+fn messages_of_the_context(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    let context =
+        fsopen(bed.config.fstype.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).context("fsopen")?;
+    fsconfig_set_string(&context, "source", bed.image.device())?;
+    refused(fsconfig_set_string(&context, "dax", "sometimes"), Errno::INVAL, "dax=sometimes")?;
+    let mut message = vec![0; 500];
+    let len = rustix::io::read(&context, &mut message).context("no message")?;
+    let message = String::from_utf8_lossy(&message[..len]).into_owned();
+    ensure!(message.starts_with("e ") && message.contains("dax"), "the message is {message:?}");
+    fsconfig_set_string(&context, "dax", "never")?;
+    fsconfig_create(&context).context("fsconfig_create")?;
+    rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        rustix::mount::MountAttrFlags::empty(),
+    )?;
+    Ok(())
+}
+
+/// `dax=always` on a device without DAX fails with a message; `dax=inode` mounts.
+fn dax_needs_a_device(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    for options in ["dax=always", "dax"] {
+        bed.log();
+        refused(bed.try_mount(options), Errno::INVAL, options)?;
+        ensure!(!bed.log().is_empty(), "refused without a word");
+    }
+    bed.mount_with("dax=inode")?;
+    ensure!(!is_dax(&bed.create("file")?)?);
+    Ok(())
+}
+
+/// Blocks smaller than the page: the same.
+fn dax_needs_whole_pages(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &["-b", "1024"])?;
+    bed.log();
+    refused(bed.try_mount("dax=always"), Errno::INVAL, "dax=always with 1 KiB blocks")?;
+    ensure!(!bed.log().is_empty(), "refused without a word");
+    bed.mount_with("dax=inode").context("1 KiB blocks")?;
+    let file = bed.create("file")?;
+    crate::sys::set_xflag_dax(&file, true)?;
+    ensure!(!is_dax(&file)?, "DAX with blocks smaller than the page");
+    file.write_all_at(&pattern(1, 0, 50_000), 0)?;
+    drop(file);
+    bed.unmount()?;
+    bed.mount_with("dax=inode")?;
+    same_bytes(&std::fs::read(bed.path("file"))?, &pattern(1, 0, 50_000), "mounted again")
+}
+
+fn remount(bed: &mut Bed) -> Result<()> {
+    let file = bed.create("file")?;
+    file.write_all_at(b"before", 0)?;
+    refused(bed.mounted().remount("ro"), Errno::BUSY, "ro with a file open for writing")?;
+    drop(file);
+    bed.mounted().remount("ro")?;
+    refused(File::options().write(true).open(bed.path("file")), Errno::ROFS, "open for writing")?;
+    refused(File::create(bed.path("new")), Errno::ROFS, "create")?;
+    refused(std::fs::remove_file(bed.path("file")), Errno::ROFS, "unlink")?;
+    ensure!(std::fs::read(bed.path("file"))? == b"before");
+    bed.image.fsck().context("while mounted read-only")?;
+    bed.mounted().remount("rw")?;
+    std::fs::write(bed.path("new"), "after")?;
+    bed.mounted().remount("errors=panic")?;
+    ensure!(bed.mounted().shown()?.contains("errors=panic"), "{}", bed.mounted().shown()?);
+    refused(bed.mounted().remount("nosuchoption"), Errno::INVAL, "an unknown option")?;
+    std::fs::write(bed.path("new"), "still writable")?;
+    Ok(())
+}
+
+/// The dax option cannot change while mounted: inodes in memory have the mode that it gave them.
+fn remount_keeps_dax(bed: &mut Bed) -> Result<()> {
+    for options in ["dax=always", "dax=never"] {
+        refused(bed.mounted().remount(options), Errno::INVAL, options)?;
+    }
+    let file = bed.create("file")?;
+    ensure!(!is_dax(&file)?);
+    Ok(())
+}
+
+fn device_checksum(image: &Image, len: usize) -> Result<u128> {
+    use xxhash_rust::xxh3::Xxh3;
+    let mut device = File::open(image.device())?.take(len as u64);
+    let (mut hash, mut buffer) = (Xxh3::new(), vec![0; 1 << 20]);
+    loop {
+        match device.read(&mut buffer)? {
+            0 => return Ok(hash.digest128()),
+            len => hash.update(&buffer[..len]),
+        }
+    }
+}
+
+fn read_only_writes_nothing(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount()?;
+    for n in 0..20 {
+        std::fs::write(bed.path(format!("file-{n}")), pattern(n, 0, 100_000))?;
+    }
+    bed.unmount()?;
+    let before = device_checksum(&bed.image, 64 << 20)?;
+    bed.mount_with(&format!("ro,{}", bed.place.options()))?;
+    let manifest = Manifest::of(bed.dir(), Facts::All)?;
+    let file = File::open(bed.path("file-3"))?;
+    let map = crate::sys::Mapping::read_only(&file, 100_000)?;
+    same_bytes(&map.read(0, 100_000), &pattern(3, 0, 100_000), "mapped")?;
+    drop((map, file));
+    bed.unmount()?;
+    ensure!(device_checksum(&bed.image, 64 << 20)? == before, "a read-only mount wrote");
+    bed.image.judge(&manifest)
+}
+
+fn same_statfs(ours: &StatFs, theirs: &StatFs, what: &str) -> Result<()> {
+    let facts = |s: &StatFs| {
+        [
+            s.f_bsize as u64,
+            s.f_frsize as u64,
+            s.f_blocks as u64,
+            s.f_bfree as u64,
+            s.f_bavail as u64,
+            s.f_files as u64,
+            s.f_ffree as u64,
+            s.f_namelen as u64,
+        ]
+    };
+    let names = "bsize frsize blocks bfree bavail files ffree namelen";
+    let (a, b) = (facts(ours), facts(theirs));
+    ensure!(a == b, "{what}: {names}\n  here {a:?}\n  ext4 {b:?}");
+    let id = |s: &StatFs| format!("{:?}", s.f_fsid);
+    ensure!(id(ours) == id(theirs), "{what}: f_fsid {} here, {} on ext4", id(ours), id(theirs));
+    Ok(())
+}
+
+fn statfs_like_ext4(bed: &mut Bed) -> Result<()> {
+    for round in ["empty", "with files", "with a reserve used"] {
+        let ours = statfs(bed.dir())?;
+        let mut theirs = None;
+        bed.by_ext4(|root| {
+            theirs = Some(statfs(root)?);
+            Ok(())
+        })?;
+        same_statfs(&ours, &theirs.context("statfs")?, round)?;
+        for n in 0..50 {
+            std::fs::write(bed.path(format!("{round} {n}")), vec![1; 300_000])?;
+        }
+        rustix::fs::syncfs(File::open(bed.dir())?)?;
+    }
+    Ok(())
+}
+
+/// Four at once, on every device, with different options, each with its own files.
+fn several(bed: &mut Bed) -> Result<()> {
+    let options =
+        |device: &str| if device.contains("ram") { "dax=never" } else { bed.place.options() };
+    let mut mounts = Vec::new();
+    for device in ["/dev/pmem0", "/dev/pmem1", "/dev/ram0", "/dev/ram1"] {
+        let image = Image::on(device);
+        image.mkfs(stage::IMAGE, &[])?;
+        mounts.push(image.mount(&bed.config.fstype, options(device))?);
+    }
+    std::thread::scope(|scope| {
+        let work = |n: usize, dir: &Path| -> Result<()> {
+            for file in 0..60 {
+                std::fs::write(dir.join(format!("file-{file}")), pattern(n as u64, 0, 40_000))?;
+            }
+            for file in 0..60 {
+                same_bytes(
+                    &std::fs::read(dir.join(format!("file-{file}")))?,
+                    &pattern(n as u64, 0, 40_000),
+                    "a file",
+                )?;
+            }
+            Ok(())
+        };
+        let threads: Vec<_> =
+            mounts.iter().enumerate().map(|(n, m)| scope.spawn(move || work(n, m.dir()))).collect();
+        threads
+            .into_iter()
+            .try_for_each(|t| t.join().map_err(|_| anyhow::anyhow!("a thread died"))?)
+    })?;
+    refused(
+        std::fs::hard_link(mounts[0].dir().join("file-0"), mounts[1].dir().join("x")),
+        Errno::XDEV,
+        "a link across",
+    )?;
+    for mount in mounts {
+        let manifest = Manifest::of(mount.dir(), Facts::All)?;
+        mount.unmount()?.judge(&manifest)?;
+    }
+    Ok(())
+}
+
+/// A device mounted a second time is the same file system.
+fn twice(bed: &mut Bed) -> Result<()> {
+    let other = Path::new("/run/guest/other");
+    std::fs::create_dir_all(other)?;
+    let (flags, none) = (rustix::mount::MountFlags::empty(), None::<&std::ffi::CStr>);
+    rustix::mount::mount(bed.image.device(), other, bed.config.fstype.as_str(), flags, none)?;
+    std::fs::write(other.join("file"), "through the other")?;
+    let seen = std::fs::read(bed.path("file"));
+    rustix::mount::unmount(other, rustix::mount::UnmountFlags::empty())?;
+    ensure!(seen? == b"through the other");
+    std::fs::write(bed.path("file"), "still mounted")?;
+    Ok(())
+}
+
+fn many_times(bed: &mut Bed) -> Result<()> {
+    let rounds = if bed.config.short { 10 } else { 40 };
+    for n in 0..rounds {
+        std::fs::write(bed.path(format!("file-{n}")), pattern(n, 0, 20_000))?;
+        bed.again()?;
+        same_bytes(
+            &std::fs::read(bed.path(format!("file-{n}")))?,
+            &pattern(n, 0, 20_000),
+            "the file",
+        )?;
+    }
+    Ok(())
+}
+
+fn busy(bed: &mut Bed) -> Result<()> {
+    let file = bed.create("file")?;
+    let flags = rustix::mount::UnmountFlags::empty();
+    refused(rustix::mount::unmount(bed.dir(), flags), Errno::BUSY, "unmount with an open file")?;
+    file.write_all_at(b"lives on", 0)?;
+    Ok(())
+}
+
+fn not_an_image(bed: &mut Bed) -> Result<()> {
+    bed.image.poke(0, &vec![0; 1 << 20])?;
+    refused(bed.try_mount(""), Errno::INVAL, "zeroes")?;
+    bed.image.poke(0, &pattern(1, 0, 1 << 20))?;
+    refused(bed.try_mount(""), Errno::INVAL, "noise")
+}
+
+/// After `rmmod` the type, its slab caches, its sysfs and debugfs entries are gone, and on a
+/// kernel with kmemleak nothing was left allocated. Then it goes in again and works.
+fn module_leaves_nothing(bed: &mut Bed) -> Result<()> {
+    if !bed.config.is_rdaxfs() {
+        skip!("about the module under test");
+    }
+    let caches = || -> Result<Vec<String>> {
+        let text = std::fs::read_to_string("/proc/slabinfo").context("/proc/slabinfo")?;
+        let names = text.lines().filter_map(|line| line.split_whitespace().next());
+        Ok(names.filter(|name| name.contains("rdaxfs")).map(str::to_owned).collect())
+    };
+    let leaks = Path::new("/sys/kernel/debug/kmemleak");
+    if leaks.exists() {
+        std::fs::write(leaks, "clear")?;
+    }
+    for round in 0..3 {
+        bed.mkfs("64M", &[])?;
+        bed.mount()?;
+        for n in 0..200 {
+            std::fs::create_dir(bed.path(format!("dir-{n}")))?;
+            std::fs::write(bed.path(format!("dir-{n}/file")), pattern(n, 0, 10_000))?;
+        }
+        let _ = bed.try_mount("nosuchoption");
+        refused(rmmod(), Errno::AGAIN, "rmmod of a mounted file system")?;
+        bed.judge()?;
+        ensure!(round > 0 || !caches()?.is_empty(), "no slab cache bears our name: nothing to see");
+        rmmod().context("rmmod")?;
+        ensure!(!stage::registered("rdaxfs")?, "the type is still registered");
+        ensure!(caches()?.is_empty(), "slab caches are left: {:?}", caches()?);
+        for path in ["/sys/module/rdaxfs", "/sys/fs/rdaxfs", "/sys/kernel/debug/rdaxfs"] {
+            ensure!(!Path::new(path).exists(), "{path} is left");
+        }
+        bed.config.insert_module().context("inserting it again")?;
+    }
+    if leaks.exists() {
+        // An object counts as leaked when two scans apart in time do not find it.
+        for _ in 0..2 {
+            std::thread::sleep(std::time::Duration::from_secs(6));
+            std::fs::write(leaks, "scan")?;
+        }
+        let found = std::fs::read_to_string(leaks)?;
+        ensure!(found.is_empty(), "kmemleak found\n{found}");
+    }
+    Ok(())
+}
+
+fn rmmod() -> Result<(), Errno> {
+    rustix::system::delete_module(c"rdaxfs", libc::O_NONBLOCK)
+}
