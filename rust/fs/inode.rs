@@ -21,6 +21,7 @@ use super::{
     },
     namei,
     symlink,
+    xattr,
     INode,
     RdaxFs,
     SuperBlock,
@@ -280,7 +281,8 @@ fn to_disk(time: Timespec) -> Time {
     }
 }
 
-/// Copies the inode into the inode table, with `dtime` as the time of its deletion.
+/// Copies the inode into the inode table, with `dtime` as the time of its deletion; it has no block
+/// of attributes any more then.
 fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
     let geometry = inode.sb().data().get_ref().geometry();
     let info = inode.data().get_ref();
@@ -301,6 +303,9 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
     disk.mtime = to_disk(inode.mtime());
     disk.crtime = to_disk(info.crtime);
     disk.dtime = dtime;
+    if dtime != 0 {
+        disk.file_acl = None;
+    }
     // A directory of more subdirectories than can be counted has one link.
     disk.links = u16::try_from(inode.nlink()).unwrap_or(1);
     disk.blocks = inode.sectors();
@@ -349,6 +354,11 @@ fn free(inode: &INode) -> Result {
     inode.set_size(0);
     if inode.data().flags.load(Relaxed) & flag::EXTENTS != 0 {
         map::remove_blocks(inode, 0, map::END)?;
+    }
+    if !inode.data().fresh.load(Relaxed) {
+        if let Some(nr) = Slot::read(inode)?.decode(inode)?.file_acl {
+            xattr::free_block(inode, nr)?;
+        }
     }
     let tx = Transaction::start(inode.sb(), WRITE_CREDITS + ialloc::FREE_CREDITS)?;
     store(&tx, inode, now_seconds() as u32)?;

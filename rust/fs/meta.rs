@@ -181,6 +181,11 @@ impl<'t, F: Format> MetaBlock<'t, F> {
         })
     }
 
+    /// What the block is.
+    pub fn format(&self) -> &F {
+        &self.format
+    }
+
     /// The block's number.
     pub fn nr(&self) -> u64 {
         self.buffer.nr()

@@ -43,6 +43,7 @@ pub mod space;
 pub mod stats;
 pub mod switch;
 pub mod symlink;
+pub mod xattr;
 pub mod zone;
 
 pub use self::{

@@ -99,6 +99,9 @@ pub struct SuperData {
     errors: Errors,
     /// An error was found since the mount.
     failed: Atomic<bool>,
+    /// Held while the count of a block of extended attributes changes.
+    #[pin]
+    pub attributes: Mutex<()>,
     #[pin]
     options: SpinLock<Options>,
     /// The super block on the disk.
@@ -199,6 +202,7 @@ pub fn fill_super(
             reserved_for: disk.reserved_for(),
             errors: disk.on_error().into(),
             failed: Atomic::new(false),
+            attributes <- new_mutex!((), "rdaxfs_attributes"),
             options <- new_spinlock!(options, "rdaxfs_options"),
             buffer <- new_mutex!(buffer, "rdaxfs_super"),
         }),
