@@ -182,7 +182,8 @@ impl Incompat {
         .with(Self::META_BG)
         .with(Self::IS_64BIT)
         .with(Self::FLEX_BG)
-        .with(Self::CSUM_SEED);
+        .with(Self::CSUM_SEED)
+        .with(Self::LARGEDIR);
 
     /// Without these it is not ext4 but one of its ancestors, and a file that rdaxfs made would not be
     /// understood by those.

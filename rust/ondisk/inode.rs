@@ -35,7 +35,10 @@ use super::error::{
     Error,
     Result, //
 };
-use super::feature::RoCompat;
+use super::feature::{
+    Incompat,
+    RoCompat, //
+};
 use super::geometry::{
     Geometry,
     GOOD_OLD_INODE_SIZE, //
@@ -188,8 +191,9 @@ impl Inode {
         }
 
         let (mode, flags) = (raw.mode.get(), raw.flags.get());
-        // In other inodes than those of files the upper half has had other meanings.
-        let size_hi = if is_regular(mode) {
+        // In other inodes than those of files the upper half has had other meanings, but for large
+        // directories.
+        let size_hi = if is_regular(mode) || geometry.incompat().contains(Incompat::LARGEDIR) {
             raw.size_hi.get()
         } else {
             0

@@ -123,11 +123,12 @@ impl Image {
             .spawn()
             .expect("debugfs starts");
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        stdin
-            .write_all(script.as_bytes())
-            .expect("debugfs reads its script");
-        drop(stdin);
+        // By a thread: debugfs waits for its output to be read, too.
+        let script = script.to_owned();
+        let writer = std::thread::spawn(move || stdin.write_all(script.as_bytes()));
         let output = child.wait_with_output().expect("debugfs ends");
+        let written = writer.join().expect("the thread ends");
+        written.expect("debugfs reads its script");
         assert!(output.status.success(), "debugfs: {output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
