@@ -61,7 +61,11 @@ impl vfs::attr::Operations for Attributes {
         let inode = change.inode();
         // The size first: that can fail.
         if let Some(size) = change.size() {
+            let changes = size != inode.size();
             space::set_size(inode, size)?;
+            if changes {
+                inode.set_mtime_ctime_current();
+            }
         }
         {
             let _tx = Transaction::start(inode.sb(), inode::WRITE_CREDITS)?;
