@@ -133,6 +133,7 @@ impl<T: FileSystem> Allocation<T> {
             };
             let object = object.as_ptr();
             pin_init::raw_init(&raw mut (*object).data, T::inode_data());
+            pin_init::raw_init(&raw mut (*object).state, aspace::State::new());
             let inode = Opaque::cast_into(&raw const (*object).inode);
             bindings::mmb_init(
                 Opaque::cast_into(&raw const (*object).metadata_buffers),
