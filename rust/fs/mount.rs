@@ -293,11 +293,15 @@ impl Place {
     }
 }
 
+/// Where in its block the super block begins.
+fn super_offset<S>(sb: &SuperBlock<S>) -> usize {
+    OFFSET as usize & (sb.block_size() - 1)
+}
+
 /// Reads the block that has the super block.
 fn read_super<S>(sb: &SuperBlock<S>) -> Result<(Buffer, Place)> {
-    let size = sb.block_size() as u64;
-    let buffer = sb.read_buffer(OFFSET / size)?;
-    let offset = (OFFSET % size) as usize;
+    let buffer = sb.read_buffer(OFFSET >> sb.block_bits())?;
+    let offset = super_offset(sb);
     Ok((buffer.clone(), Place(buffer, offset)))
 }
 
@@ -306,7 +310,7 @@ fn read_super<S>(sb: &SuperBlock<S>) -> Result<(Buffer, Place)> {
 /// Works in whatever state the file system is: see [`Transaction::for_super_block`].
 fn update_super(sb: &SuperBlock, wait: bool, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
     let buffer = sb.data().get_ref().buffer.lock();
-    let offset = (OFFSET % sb.block_size() as u64) as usize;
+    let offset = super_offset(sb);
     let mut bytes = [0; SIZE];
     buffer.read_at(offset, &mut bytes)?;
     let disk = DiskSuperBlock::from_bytes_mut(&mut bytes);

@@ -7,6 +7,7 @@
 
 use crate::ondisk::{
     group::GroupDesc,
+    sort::sort_by_key,
     BlockRun,
     Geometry, //
 };
@@ -67,7 +68,7 @@ impl Builder {
         for last in self.last {
             self.runs.push(last, GFP_KERNEL)?;
         }
-        self.runs.sort_unstable_by_key(|run| (run.start, run.end));
+        sort_by_key(&mut self.runs, |run| (run.start, run.end));
         let mut runs = KVVec::new();
         let mut now = 0..0;
         for run in self.runs.iter().filter(|run| !run.is_empty()) {

@@ -49,6 +49,7 @@ use super::directory::{
     Store, //
 };
 use super::hash::Hasher;
+use super::sort::sort_by_key;
 use super::{
     Error,
     Result, //
@@ -367,7 +368,7 @@ fn split_leaf(format: &Format, hasher: &Hasher, left: &mut [u8], right: &mut [u8
         count += 1;
     }
     let map = map.get_mut(..count).unwrap_or_default();
-    map.sort_unstable_by_key(|entry| entry.key());
+    sort_by_key(map, |entry| entry.key());
 
     let mut size = 0;
     let upper = map.iter().rev().take_while(|entry| {

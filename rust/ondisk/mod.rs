@@ -30,6 +30,7 @@ pub mod hash;
 pub mod htree;
 pub mod inode;
 pub mod orphan;
+pub mod sort;
 pub mod superblock;
 pub mod tree;
 pub mod xattr;

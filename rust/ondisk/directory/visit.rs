@@ -8,6 +8,7 @@ use super::super::dir::{
 };
 use super::super::hash::Hasher;
 use super::super::htree::Cursor;
+use super::super::sort::sort_by_key;
 use super::super::Error;
 use super::Read;
 
@@ -228,7 +229,7 @@ impl<'a> Gathered<'a> {
     /// no others.
     fn sorted(self) -> &'a [Slot] {
         let slots = self.slots.get_mut(..self.len).unwrap_or_default();
-        slots.sort_unstable_by_key(|slot| (slot.pos, slot.block, slot.offset));
+        sort_by_key(slots, |slot| (slot.pos, slot.block, slot.offset));
         let whole = match self.left_out {
             Some(pos) => slots.partition_point(|slot| slot.pos < pos),
             None => self.len,
