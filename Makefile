@@ -10,23 +10,25 @@ MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
 
 kbuild_targets := modules modules_install rust-analyzer
-vm_targets := vm shell
-commands := $(kbuild_targets) $(vm_targets)
+commands := $(kbuild_targets) vm shell run bench test lint fuzz doc
 .PHONY: all help clean distclean $(commands)
 
 all: modules
 
 help:
-	$(Q)sed 's/^/  /' scripts/help.txt
+	@sed 's/^/  /' scripts/help.txt
 
 clean:
-	$(Q)rm -rf out/module
+	$(Q)rm -rf out
 	$(Q)find . \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
 		-o -name modules.order -o -name Module.symvers -o -name '*.rsi' -o -name '*.ll' \) -type f -delete
 	$(Q)rm -f rust/bindings/generated.rs rust-project.json
 
+distclean: clean
+	$(Q)scripts/forget
+
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
-# From here on in the root, which passes the variables that are named there.
+# From here on in the root, to which these variables are passed.
 export KERNEL CMD V
 $(commands):
 	$(Q)scripts/in-root make $@
@@ -36,17 +38,15 @@ else
 ifdef KDIR
 output := $(MO)
 build = $(KDIR)
-vm_kernel := $(CURDIR)/out/kdir
 else
 kernel = $(or $(kernel_),$(eval kernel_ := $$(shell scripts/kernel $(KERNEL)))$(kernel_),$(error no kernel $(KERNEL)))
 build = $(kernel)/build
 arguments = $(file <$(kernel)/make.args) -j$(shell nproc)
 output := $(or $(MO),out/module/$(KERNEL))
-vm_kernel := $(KERNEL)
 endif
 kbuild = $(MAKE) -C $(build) M=$(CURDIR) $(if $(output),MO=$(abspath $(output))) \
 	$(foreach name,V W C CLIPPY LLVM INSTALL_MOD_PATH,$(if $($(name)),$(name)=$($(name)))) $(arguments)
-module = $(or $(output),$(CURDIR))/rdaxfs.ko
+module = $(abspath $(or $(output),.))/rdaxfs.ko
 
 $(kbuild_targets): check-tree
 	+$(Q)$(kbuild) $@
@@ -58,24 +58,44 @@ check-tree:
 	$(Q)scripts/check-tree $(build)
 ifneq ($(output),)
 	$(Q)mkdir -p $(output)
-	$(Q)test ! -e modules.order || $(MAKE) clean
+	$(Q)test ! -e modules.order || $(MAKE) -C $(build) M=$(CURDIR) clean >/dev/null
 endif
 
-vm_run = $(if $(KDIR),KERNEL=$(vm_kernel) scripts/in-root )qemu/vm --module $(abspath $(module))
-
-vm: modules $(if $(KDIR),kdir)
-	$(Q)$(vm_run) -- "$$CMD"
-
-shell: modules $(if $(KDIR),kdir)
-	$(Q)$(vm_run) --shell
-
-# The user's kernel laid out as scripts/kernel does.
+ifdef KDIR
+# The user's kernel, laid out as scripts/kernel does.
+vm_run = KERNEL=$(CURDIR)/out/kdir scripts/in-root qemu/vm --module $(module)
 .PHONY: kdir
-kdir:
+kdir: modules
 	$(Q)mkdir -p out/kdir/boot
 	$(Q)cp -u $(KDIR)/arch/x86/boot/bzImage out/kdir/boot/vmlinuz
 	$(Q)ln -sfn $(realpath $(KDIR)) out/kdir/build
 	$(Q)test out/kdir/lib -nt $(KDIR)/modules.order || \
 		$(MAKE) -C $(KDIR) INSTALL_MOD_PATH=$(CURDIR)/out/kdir INSTALL_MOD_STRIP=1 modules_install
 	$(Q)touch out/kdir/lib
+vm shell: kdir
+else
+vm_run = qemu/vm --module $(module)
+vm shell run bench: modules
+endif
+
+vm:
+	$(Q)$(vm_run) -- "$$CMD"
+
+shell:
+	$(Q)$(vm_run) --shell
+
+run bench:
+	$(Q)scripts/guest $@
+
+test:
+	$(Q)scripts/test $(PARTS)
+
+lint:
+	$(Q)scripts/lint
+
+fuzz:
+	$(Q)CARGO_TARGET_DIR=$(CURDIR)/out/fuzz rust/ondisk/fuzz/run $(SECONDS)
+
+doc:
+	$(Q)scripts/doc out/doc
 endif
