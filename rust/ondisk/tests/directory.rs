@@ -208,54 +208,6 @@ proptest! {
     }
 }
 
-/// Names of 255 bytes with four or more of the same legacy hash each.
-fn collisions() -> Vec<Vec<Vec<u8>>> {
-    const ALPHABET: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCD";
-    let step = |(last, before): (u32, u32), byte: u8| {
-        let mixed = last ^ u32::from(byte).wrapping_mul(7_152_373);
-        let hash = before.wrapping_add(mixed);
-        let hash = if hash >> 31 == 1 {
-            hash.wrapping_sub(0x7fff_ffff)
-        } else {
-            hash
-        };
-        (hash, last)
-    };
-    let prefix = (0..250).fold((0x12a3_fe2d, 0x37ab_e8f9), |s, _| step(s, b'_'));
-    let mut states = vec![(prefix, Vec::new())];
-    for _ in 0..3 {
-        let longer = |(state, name): &((u32, u32), Vec<u8>)| {
-            let (state, name) = (*state, name.clone());
-            ALPHABET
-                .iter()
-                .map(move |b| (step(state, *b), [&name[..], &[*b]].concat()))
-        };
-        states = states.iter().flat_map(longer).collect();
-    }
-    // Of all hashes a part suffices.
-    let mut hashes = Vec::new();
-    for (nr, (state, _)) in states.iter().enumerate() {
-        for a in ALPHABET {
-            let state = step(*state, *a);
-            for b in ALPHABET {
-                let (hash, _) = step(state, *b);
-                if hash % 64 == 5 {
-                    hashes.push((hash << 1, nr, [*a, *b]));
-                }
-            }
-        }
-    }
-    hashes.sort_unstable();
-    let groups = hashes
-        .chunk_by(|a, b| a.0 == b.0)
-        .filter(|group| group.len() >= 4);
-    let whole =
-        |(_, nr, end): &(u32, usize, [u8; 2])| [&[b'_'; 250][..], &states[*nr].1, end].concat();
-    groups
-        .map(|group| group.iter().map(whole).collect())
-        .collect()
-}
-
 /// More names of one hash than fit a leaf: three of 255 bytes fit one of 1 KiB.
 #[test]
 fn names_of_one_hash() {

@@ -24,6 +24,7 @@ use std::{
     },
     process::{
         Command,
+        Output,
         Stdio, //
     },
 };
@@ -75,6 +76,13 @@ impl Image {
         file.read_exact_at(&mut bytes, offset)
             .expect("the image is readable");
         bytes
+    }
+
+    /// Changes the bytes from `offset` on.
+    pub fn write(&self, offset: u64, bytes: &[u8]) {
+        let file = File::options().write(true).open(self.path());
+        file.and_then(|file| file.write_all_at(bytes, offset))
+            .expect("the image is writable");
     }
 
     /// The superblock.
@@ -152,12 +160,15 @@ impl Image {
     }
 }
 
+/// What a tool said, and how it ended.
+pub fn run(name: &str, args: &[&OsStr]) -> Output {
+    let output = Command::new(find(name)).args(args).output();
+    output.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 /// A tool's standard output; fails with all it said if the tool fails.
 pub fn tool(name: &str, args: &[&OsStr]) -> String {
-    let output = Command::new(find(name))
-        .args(args)
-        .output()
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let output = run(name, args);
     assert!(
         output.status.success(),
         "{name} {args:?}: {}\n{}{}",
