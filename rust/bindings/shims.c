@@ -7,7 +7,6 @@
 #include <linux/compat.h>
 #include <linux/cred.h>
 #include <linux/dax.h>
-#include <linux/filelock.h>
 #include <linux/jbd2.h>
 #include <linux/kdev_t.h>
 #include <linux/ratelimit.h>
@@ -106,13 +105,6 @@ void rdaxfs_dax_break_layout_final(struct inode *inode)
 {
 	if (IS_DAX(inode))
 		dax_break_layout_final(inode);
-}
-
-/* linux/filelock.h */
-
-int rdaxfs_generic_setlease(struct file *filp, int arg, struct file_lease **flp, void **priv)
-{
-	return generic_setlease(filp, arg, flp, priv);
 }
 
 /* linux/fs.h */

@@ -39,9 +39,6 @@ bool rdaxfs_may_use_reserved(uid_t uid, gid_t gid);
 /* linux/dax.h */
 void rdaxfs_dax_break_layout_final(struct inode *inode);
 
-/* linux/filelock.h */
-int rdaxfs_generic_setlease(struct file *filp, int arg, struct file_lease **flp, void **priv);
-
 /* linux/fs.h */
 bool rdaxfs_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino,
 		     unsigned int type);

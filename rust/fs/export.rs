@@ -23,10 +23,11 @@ impl Operations for Handles {
     type FileSystem = RdaxFs;
 
     fn inode(sb: &SuperBlock, ino: u64, generation: u32) -> Result<ARef<INode>> {
-        if ino < sb.data().geometry().first_ino().into() && ino != inode::ROOT_INO {
+        // The number comes from user space: that it cannot be says nothing of the image.
+        if !inode::is_for_users(sb, ino) {
             return Err(ESTALE);
         }
-        let inode = inode::iget(sb, ino).map_err(|_| ESTALE)?;
+        let inode = inode::iget(sb, ino)?;
         if generation != 0 && inode.generation() != generation {
             return Err(ESTALE);
         }

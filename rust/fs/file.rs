@@ -8,6 +8,7 @@
 
 use super::{
     attr::Attributes,
+    ioctl,
     iomap::{
         BufferedWrite,
         DaxWrite,
@@ -203,6 +204,10 @@ impl Operations for RdaxFs {
     }
 
     /// Under the lock, since it may fill the page cache, or empty it.
+    fn ioctl(file: &File<Self>, cmd: u32, arg: usize) -> Result<isize> {
+        ioctl::ioctl(file.inode(), cmd, arg)
+    }
+
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result {
         let _guard = file.inode().lock_shared();
         file.advise(start, end, advice)

@@ -132,16 +132,21 @@ pub fn vfs_flags(flags: u32) -> (u32, u32) {
     })
 }
 
+/// Whether there is an inode `ino`, and it is not one that the file system keeps for itself.
+pub fn is_for_users(sb: &SuperBlock, ino: u64) -> bool {
+    let geometry = sb.data().get_ref().geometry();
+    let special = [geometry.journal_ino(), geometry.orphan_file_ino()];
+    let numbers = geometry.first_ino().into()..=geometry.inodes().into();
+    ino == ROOT_INO
+        || numbers.contains(&ino) && special.iter().flatten().all(|nr| ino != u64::from(*nr))
+}
+
 /// The inode `ino`, from memory or from the disk.
 ///
 /// [`ESTALE`] if it is not in use, [`EUCLEAN`] if there is no such inode, if it is not for users, or
 /// if it is not right.
 pub fn iget(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
-    let geometry = sb.data().get_ref().geometry();
-    let special = [geometry.journal_ino(), geometry.orphan_file_ino()];
-    if ino != ROOT_INO && ino < geometry.first_ino().into()
-        || special.iter().flatten().any(|nr| ino == u64::from(*nr))
-    {
+    if !is_for_users(sb, ino) {
         let at = At::inode(ino, 0);
         return Err(corrupt(sb, "inode", at, fmt!("not one for users")));
     }

@@ -8,6 +8,7 @@
 
 use super::{
     error::At,
+    export,
     group::{
         Groups,
         LoadError, //
@@ -276,6 +277,7 @@ fn set_facts(sb: &mut SuperBlock<New>, geometry: &Geometry) {
     let blocks = i64::from(u32::MAX);
     let maxbytes = blocks.checked_mul(geometry.block_size().into());
     sb.set_limits(maxbytes.unwrap_or(i64::MAX), LINK_MAX);
+    sb.set_export_operations::<export::Handles>();
     let times = if geometry.inode_size() > 128 {
         Time::WIDE
     } else {

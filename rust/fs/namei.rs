@@ -17,6 +17,10 @@ use super::{
         self,
         Entry, //
     },
+    error::{
+        corrupt,
+        At, //
+    },
     file,
     ialloc,
     inode,
@@ -67,7 +71,7 @@ impl vfs::dir::Operations for Names {
 
     fn lookup<'a>(dir: &LockedShared<RdaxFs>, entry: Lookup<'a, RdaxFs>) -> Result<Spliced<'a>> {
         let inode = match dir::lookup(dir, entry.name())? {
-            Some(ino) => Some(inode::iget(dir.sb(), ino.into())?),
+            Some(ino) => Some(named(dir, ino.into())?),
             None => None,
         };
         entry.splice(inode)
@@ -255,6 +259,22 @@ fn settle(changed: &[&INode]) {
     }
 }
 
+/// The inode `ino`, which an entry of `dir` names: so it is in use.
+fn named(dir: &INode, ino: u64) -> Result<ARef<INode>> {
+    inode::iget(dir.sb(), ino).map_err(|error| match error {
+        ESTALE => {
+            let at = At::inode(dir.ino(), 0);
+            corrupt(
+                dir.sb(),
+                "directory",
+                at,
+                fmt!("inode {ino} is named and not in use"),
+            )
+        }
+        error => error,
+    })
+}
+
 /// Makes an inode, has `fill` give it its contents, and enters it as `name`.
 fn add_new(
     idmap: &IdMap,
@@ -285,11 +305,13 @@ fn touch(dir: &INode) {
 }
 
 /// Takes one link from what a removed entry named: the last one if that is a directory.
+///
+/// There may be none left on an image where more entries name it than it has links.
 fn lose_link(inode: &INode) {
     inode.set_ctime_current();
     if inode.kind() == FileType::Directory {
         inode.clear_nlink();
-    } else {
+    } else if inode.nlink() > 0 {
         inode.drop_nlink();
     }
     inode.mark_dirty();
@@ -315,7 +337,7 @@ fn has_dir_nlink(dir: &INode) -> bool {
 fn add_subdir(dir: &INode) {
     match dir.nlink() {
         1 => {}
-        n if n >= MAX_LINKS => dir.set_nlink(1),
+        n if n + 1 >= MAX_LINKS && has_dir_nlink(dir) => dir.set_nlink(1),
         _ => dir.inc_nlink(),
     }
 }

@@ -347,6 +347,9 @@ pub trait Operations: mm::Operations {
     /// Allocates or frees blocks. The range is not empty, and lies within what a file can have.
     fn fallocate(file: &File<Self>, mode: Fallocate, offset: u64, len: u64) -> Result;
 
+    /// Answers what is asked by `ioctl(2)`, with [`ENOTTY`] for what is unknown.
+    fn ioctl(file: &File<Self>, cmd: u32, arg: usize) -> Result<isize>;
+
     /// As [`File::advise`], and by that.
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result;
 }
@@ -384,6 +387,9 @@ impl<T: Operations> Table<T> {
                 splice_read: Some(Self::splice_read),
                 splice_write: Some(bindings::iter_file_splice_write),
                 iopoll: Some(bindings::iocb_bio_iopoll),
+                unlocked_ioctl: Some(Self::ioctl),
+                #[cfg(CONFIG_COMPAT)]
+                compat_ioctl: Some(bindings::compat_ptr_ioctl),
                 mmap_prepare: Some(mm::mmap_prepare::<T>),
                 // Aligns mappings so that 2 MiB of a file can lie under 2 MiB of addresses.
                 get_unmapped_area: Some(bindings::thp_get_unmapped_area),
@@ -406,6 +412,14 @@ impl<T: Operations> Table<T> {
             (*file).f_mode |= bindings::FMODE_REGULAR;
             bindings::generic_file_open(inode, file)
         }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with a file of `T`'s.
+    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+        // SAFETY: As the VFS promises.
+        from_result(|| T::ioctl(unsafe { File::from_raw(file) }, cmd, arg))
     }
 
     /// # Safety

@@ -262,7 +262,7 @@ impl<O: Operations> VTable<O> {
         } else {
             None
         },
-        setlease: Some(bindings::rdaxfs_generic_setlease),
+        setlease: Some(bindings::generic_setlease),
         ..pin_init::zeroed()
     };
 }
