@@ -78,7 +78,7 @@ impl Operations for RdaxFs {
 }
 
 /// Maps the device's memory under the address, for loads or for stores.
-#[inline]
+#[inline(always)]
 fn dax_map(fault: &Fault<'_, RdaxFs>, order: Order, write: bool, otherwise: VmFault) -> VmFault {
     let inode = fault.inode();
     let _write = write.then(|| fault.start_write());
@@ -88,12 +88,8 @@ fn dax_map(fault: &Fault<'_, RdaxFs>, order: Order, write: bool, otherwise: VmFa
         Mode::Dax(dax) => dax.fault::<Read>(&guard, fault, order),
         Mode::PageCache(_) => return wrong_mode(inode, otherwise),
     };
-    if ret.is_mapped() {
-        let mapped = match order {
-            Order::PTE => Counter::DaxMapped,
-            _ => Counter::DaxHugeMapped,
-        };
-        count(inode, mapped);
+    if order != Order::PTE && ret.is_mapped() {
+        count(inode, Counter::DaxHugeMapped);
     }
     ret
 }

@@ -34,41 +34,42 @@ const MAX_ZEROED: u64 = 1 << 23;
 /// The same where blocks stay unwritten: as much as one extent takes.
 const MAX_UNWRITTEN: u64 = 1 << 27;
 
-/// The first block of the request, and the blocks up to its last one, or as many as are in `max` bytes.
-/// [`EFBIG`] for what no file has.
-#[inline]
-fn blocks(inode: &INode, request: &Request, max: u64) -> Result<(u32, u32)> {
-    let bits = inode.sb().block_bits();
-    let first = request.pos >> bits;
-    let last = (request.pos + request.len.min(max).max(1) - 1) >> bits;
-    // Both fit, or the file is longer than `s_maxbytes`.
-    let first = u32::try_from(first).map_err(|_| EFBIG)?;
-    let last = u32::try_from(last).unwrap_or(map::END);
-    match last.min(map::END - 1).checked_sub(first) {
-        Some(more) => Ok((first, more + 1)),
-        None => Err(EFBIG),
-    }
+/// The block with the first byte of the request. [`EFBIG`] for what no file has.
+#[inline(always)]
+fn first(inode: &INode, pos: u64) -> Result<u32> {
+    u32::try_from(pos.wrapping_shr(inode.sb().block_bits())).map_err(|_| EFBIG)
+}
+
+/// The blocks from `first` up to the last one of the request, or as many as are in `max` bytes.
+fn count(inode: &INode, request: &Request, first: u32, max: u64) -> u32 {
+    let end = request.pos.saturating_add(request.len.min(max));
+    let end = u32::try_from(end.div_ceil(inode.sb().block_size() as u64)).unwrap_or(map::END);
+    end.saturating_sub(first).max(1)
 }
 
 /// `mapping` in bytes; `generation` is that of the tree from before it was looked up.
-#[inline]
+#[inline(always)]
 fn bytes(inode: &INode, mapping: Mapping, generation: u64) -> Result<Map> {
     let bits = inode.sb().block_bits();
     let place = match mapping.place {
         Place::Hole => iomap::Place::Hole,
-        Place::Written(at) => iomap::Place::Written(at.get() << bits),
-        Place::Unwritten(at) => iomap::Place::Unwritten(at.get() << bits),
+        Place::Written(at) => iomap::Place::Written(at.get().wrapping_shl(bits)),
+        Place::Unwritten(at) => iomap::Place::Unwritten(at.get().wrapping_shl(bits)),
     };
-    let (offset, len) = (u64::from(mapping.lblk), u64::from(mapping.len));
-    Ok(Map::new(offset << bits, len << bits, place)?.of_generation(generation))
+    let offset = u64::from(mapping.lblk).wrapping_shl(bits);
+    let len = u64::from(mapping.len).wrapping_shl(bits);
+    Ok(Map::new(offset, len, place)?.of_generation(generation))
 }
 
 /// What is at `pos`.
-#[inline]
+#[inline(always)]
 pub(super) fn existing(inode: &INode, pos: u64) -> Result<Map> {
     let generation = inode.data().extents.generation();
-    let lblk = u32::try_from(pos >> inode.sb().block_bits()).map_err(|_| EFBIG)?;
-    bytes(inode, map::map_blocks(inode, lblk)?, generation)
+    bytes(
+        inode,
+        map::map_blocks(inode, first(inode, pos)?)?,
+        generation,
+    )
 }
 
 /// What is there, or what is allocated for it now, and whether that is so.
@@ -114,7 +115,7 @@ pub struct BufferedWrite;
 impl Begin<RdaxFs> for BufferedWrite {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
         let generation = inode.data().extents.generation();
-        let (lblk, len) = blocks(inode, &request, MAX_UNWRITTEN)?;
+        let lblk = first(inode, request.pos)?;
         let found = map::map_blocks(inode, lblk)?;
         if found.place != Place::Hole {
             return bytes(inode, found, generation);
@@ -122,6 +123,7 @@ impl Begin<RdaxFs> for BufferedWrite {
         if request.nowait() {
             return Err(EAGAIN);
         }
+        let len = count(inode, &request, lblk, MAX_UNWRITTEN);
         let (mapping, new) = allocated(inode, lblk, len, Fill::Unwritten)?;
         // The generation after the allocation: if the tree changes between the two lines, the mapping
         // is found stale although it may not be.
@@ -139,7 +141,7 @@ pub struct DirectWrite;
 
 impl Begin<RdaxFs> for DirectWrite {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
-        let (lblk, len) = blocks(inode, &request, MAX_UNWRITTEN)?;
+        let lblk = first(inode, request.pos)?;
         let found = map::map_blocks(inode, lblk)?;
         let dirty = inode.data().extents.is_unsynced();
         match found.place {
@@ -150,6 +152,7 @@ impl Begin<RdaxFs> for DirectWrite {
             Place::Hole if request.nowait() => return Err(EAGAIN),
             Place::Hole => {}
         }
+        let len = count(inode, &request, lblk, MAX_UNWRITTEN);
         let (mapping, new) = allocated(inode, lblk, len, Fill::Unwritten)?;
         Ok(bytes(inode, mapping, 0)?
             .newly_allocated(new)
@@ -163,7 +166,7 @@ pub struct DaxWrite;
 impl Begin<RdaxFs> for DaxWrite {
     #[inline]
     fn begin(inode: &INode, request: Request) -> Result<Map> {
-        let (lblk, len) = blocks(inode, &request, MAX_ZEROED)?;
+        let lblk = first(inode, request.pos)?;
         let found = map::map_blocks(inode, lblk)?;
         let dirty = inode.data().extents.is_unsynced();
         match found.place {
@@ -172,6 +175,7 @@ impl Begin<RdaxFs> for DaxWrite {
             _ => {}
         }
         // New, or zeroed since just now: pages of zeros that are mapped there must go.
+        let len = count(inode, &request, lblk, MAX_ZEROED);
         let (mapping, new) = match allocated(inode, lblk, len, Fill::Zeroed)? {
             (found, _) if matches!(found.place, Place::Unwritten(_)) => {
                 map::zero_unwritten(inode, lblk, len)?

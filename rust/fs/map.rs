@@ -46,23 +46,20 @@ use crate::{
         Csum, //
     },
     vfs::{
+        latch::Latch,
         Credits,
         FileType,
         RwSem, //
     },
 };
 use kernel::{
-    new_spinlock,
     prelude::*,
     sizes::SZ_2M,
-    sync::{
-        atomic::{
-            Acquire,
-            Atomic,
-            Relaxed,
-            Release, //
-        },
-        SpinLock, //
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
     },
 };
 
@@ -76,8 +73,7 @@ pub struct Extents {
     /// An extent of the tree. Filled with `root` held at least shared, emptied with it held
     /// exclusively, before a change: so what is found here was true a moment ago, no less than what a
     /// walk of the tree finds.
-    #[pin]
-    recent: SpinLock<Option<ValidExtent>>,
+    recent: Latch<Option<ValidExtent>>,
     /// Another number after each change.
     generation: Atomic<u64>,
     /// Whether the tree has changes that no `fsync` was asked for since.
@@ -92,7 +88,7 @@ impl Extents {
         let _ = extent::init_root(&mut root);
         pin_init!(Self {
             root <- new_rwsem!(root, c"rdaxfs extents"),
-            recent <- new_spinlock!(None),
+            recent: Latch::new(None),
             generation: Atomic::new(0),
             unsynced: Atomic::new(false),
         })
@@ -126,9 +122,9 @@ impl Extents {
         self.unsynced.store(unsynced, Relaxed);
     }
 
-    #[inline]
+    #[inline(always)]
     fn recent(&self, lblk: u32) -> Option<ValidExtent> {
-        (*self.recent.lock()).filter(|extent| extent.contains(lblk))
+        self.recent.get()?.filter(|extent| extent.contains(lblk))
     }
 }
 
@@ -156,7 +152,7 @@ pub struct Mapping {
 
 impl Mapping {
     /// The part of `extent` that begins with `lblk`, which lies in it.
-    #[inline]
+    #[inline(always)]
     fn of(extent: &ValidExtent, lblk: u32) -> Self {
         let start = extent
             .run()
@@ -185,7 +181,7 @@ pub enum Fill {
 }
 
 /// What holds `lblk` and the blocks after it. Takes the extent lock shared, if it takes it.
-#[inline]
+#[inline(always)]
 pub fn map_blocks(inode: &INode, lblk: u32) -> Result<Mapping> {
     let extents = &inode.data().get_ref().extents;
     if let Some(extent) = extents.recent(lblk) {
@@ -195,6 +191,7 @@ pub fn map_blocks(inode: &INode, lblk: u32) -> Result<Mapping> {
 }
 
 /// [`map_blocks`] by the tree itself.
+#[cold]
 fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
     let extents = &inode.data().get_ref().extents;
     let root = extents.root.read();
@@ -209,7 +206,7 @@ fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
                 fmt!("metadata of a group"),
             ));
         }
-        *extents.recent.lock() = Some(extent);
+        extents.recent.set(Some(extent));
     }
     Ok(mapping(found, lblk))
 }
@@ -389,7 +386,8 @@ fn change<R>(
 ) -> Result<R> {
     let extents = &inode.data().get_ref().extents;
     let mut root = extents.root.write();
-    *extents.recent.lock() = None;
+    // Nobody else fills it meanwhile.
+    extents.recent.set(None);
     let ret = step(&mut root, &mut Edit { tx, inode });
     extents
         .generation

@@ -37,8 +37,6 @@ pub enum Counter {
     DaxHugeFault,
     /// `.pfn_mkwrite` or `.page_mkwrite` of DAX.
     DaxMkwrite,
-    /// Pages that DAX mapped.
-    DaxMapped,
     /// Ranges of 2 MiB that DAX mapped at once.
     DaxHugeMapped,
     /// Faults that met the other mode than the one their mapping was made in.
@@ -83,7 +81,6 @@ impl Numbers for Stats {
         File::new(c"dax_faults"),
         File::new(c"dax_huge_faults"),
         File::new(c"dax_mkwrites"),
-        File::new(c"dax_mapped"),
         File::new(c"dax_huge_mapped"),
         File::new(c"wrong_mode"),
         File::new(c"switched_to_dax"),

@@ -67,7 +67,7 @@ pub struct Map {
 impl Map {
     /// The `len` bytes from `offset` of the file on are backed by `place`. [`EIO`] for no bytes, or
     /// for more than a file can have.
-    #[inline]
+    #[inline(always)]
     pub fn new(offset: u64, len: u64, place: Place) -> Result<Self> {
         match offset.checked_add(len) {
             // INVARIANT: Checked by the pattern.
@@ -112,7 +112,8 @@ impl Map {
     /// Whether the byte at `pos` is in the range.
     #[inline]
     pub(super) fn covers(&self, pos: u64) -> bool {
-        self.offset <= pos && pos - self.offset < self.len
+        pos.checked_sub(self.offset)
+            .is_some_and(|into| into < self.len)
     }
 
     /// Fills in what C asks for.

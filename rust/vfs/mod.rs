@@ -21,6 +21,7 @@ pub mod fileattr;
 mod fs_type;
 pub mod inode;
 pub mod iomap;
+pub mod latch;
 pub mod lock;
 pub mod log;
 pub mod mm;
