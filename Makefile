@@ -45,7 +45,7 @@ arguments = $(file <$(kernel)/make.args) -j$(shell nproc)
 output := $(or $(MO),out/module/$(KERNEL))
 endif
 kbuild = $(MAKE) -C $(build) M=$(CURDIR) $(if $(output),MO=$(abspath $(output))) \
-	$(foreach name,V W C CLIPPY LLVM INSTALL_MOD_PATH,$(if $($(name)),$(name)=$($(name)))) $(arguments)
+	$(foreach name,V W C CHECK CLIPPY LLVM INSTALL_MOD_PATH,$(if $($(name)),$(name)='$($(name))')) $(arguments)
 module = $(abspath $(or $(output),.))/rdaxfs.ko
 
 $(kbuild_targets): check-tree
