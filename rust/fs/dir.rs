@@ -60,7 +60,7 @@ const NAME: &str = "directory";
 /// The most blocks that [`remove`], [`replace`] and [`set_parent`] change.
 pub const CHANGE_CREDITS: Credits = Credits(1);
 
-/// The most blocks that [`insert`] changes, and for a new directory [`init`].
+/// The most blocks that [`insert`] changes, and for a new directory [`init()`].
 pub fn insert_credits(dir: &INode) -> Credits {
     Credits(directory::INSERT_WRITES as u32)
         + map::allocate_credits(dir) * directory::INSERT_APPENDS

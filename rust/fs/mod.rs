@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The file system: what rdaxfs does with the format ([`ondisk`](crate::ondisk)) and the kernel
-//! ([`vfs`](crate::vfs)). No unsafe code.
+//! ([`vfs`]). No unsafe code.
 
 use crate::vfs::{
     self,

@@ -13,7 +13,7 @@
 //!
 //! Entries come and go while somebody lists the directory, and move to other blocks when one is split.
 //! So where there is, or may come to be, an index, a position is not a place but the hash of the name,
-//! and entries are listed in that order: those that stay are listed exactly once. See [`visit`].
+//! and entries are listed in that order: those that stay are listed exactly once. See [`visit()`].
 
 mod visit;
 
