@@ -139,7 +139,7 @@ impl Groups {
                 _ => sb.read_buffer(place.get())?,
             };
             block = Some(buffer.clone());
-            let mut bytes = [0; DESC_MAX];
+            let mut bytes = [0; GroupDesc::MAX_SIZE];
             let bytes = desc_bytes(geometry, &mut bytes);
             buffer.read_at(offset, bytes)?;
             let desc = GroupDesc::decode(geometry, nr, bytes).map_err(bad)?;
@@ -229,12 +229,9 @@ impl<E: Into<Error>> From<E> for LoadError {
     }
 }
 
-/// Bytes of the largest descriptor there is; an image with larger ones is refused.
-const DESC_MAX: usize = 64;
-
 /// The part of `bytes` that is as long as a descriptor.
-fn desc_bytes<'a>(geometry: &Geometry, bytes: &'a mut [u8; DESC_MAX]) -> &'a mut [u8] {
-    let len = usize::from(geometry.desc_size()).min(DESC_MAX);
+fn desc_bytes<'a>(geometry: &Geometry, bytes: &'a mut [u8; GroupDesc::MAX_SIZE]) -> &'a mut [u8] {
+    let len = usize::from(geometry.desc_size()).min(bytes.len());
     bytes.split_at_mut(len).0
 }
 
@@ -245,6 +242,17 @@ pub enum Which {
     Blocks,
     /// That of inodes.
     Inodes,
+}
+
+impl Which {
+    /// Bytes of such a bitmap, in whole words. The rest of its block is of no use.
+    fn bytes(self, geometry: &Geometry) -> usize {
+        let bits = match self {
+            Self::Blocks => geometry.blocks_per_group(),
+            Self::Inodes => geometry.inodes_per_group(),
+        };
+        bits.div_ceil(64) as usize * 8
+    }
 }
 
 /// A locked group and one of its bitmaps, copied out to be changed.
@@ -287,7 +295,7 @@ impl<'t> Bitmap<'t> {
             (buffer, bits)
         } else {
             let buffer = sb.read_buffer(nr.get())?;
-            let bits = buffer.to_vec()?;
+            let bits = buffer.read_vec(0, which.bytes(geometry))?;
             if !buffer.verified() {
                 match which {
                     Which::Blocks => desc.verify_block_bitmap(geometry, &bits),
@@ -329,7 +337,7 @@ impl<'t> Bitmap<'t> {
         }
         .map_err(|error| self.error("bitmap", error))?;
 
-        let mut bytes = [0; DESC_MAX];
+        let mut bytes = [0; GroupDesc::MAX_SIZE];
         let bytes = desc_bytes(geometry, &mut bytes);
         let Group { buffer, offset, .. } = self.group;
         buffer.read_at(*offset, bytes)?;

@@ -35,6 +35,8 @@ use crate::{
             Inode as DiskInode,
             Time, //
         },
+        tree,
+        BlockNr, //
     },
     vfs::{
         inode::{
@@ -71,9 +73,6 @@ pub const WRITE_CREDITS: Credits = Credits(1);
 /// The root directory's inode.
 pub const ROOT_INO: u64 = 2;
 
-/// Bytes of the largest inode; an image with larger ones is refused.
-pub const SIZE_MAX: usize = 1024;
-
 /// What belongs to one inode, beside `struct inode`.
 #[pin_data]
 pub struct Info {
@@ -84,6 +83,8 @@ pub struct Info {
     /// `i_block`: the root of the extent tree, or what stands in its place.
     #[pin]
     pub extents: Extents,
+    /// `i_file_acl`: the block of extended attributes, which are never changed.
+    file_acl: Option<BlockNr>,
     /// `i_projid`. Changed with `i_rwsem` held exclusively.
     pub projid: Atomic<u32>,
     /// Nothing was written to the inode's place in the table yet: what is there is another's.
@@ -97,6 +98,7 @@ impl Info {
             flags: Atomic::new(0),
             crtime: Timespec::default(),
             extents <- Extents::new(),
+            file_acl: None,
             projid: Atomic::new(0),
             fresh: Atomic::new(false),
         })
@@ -163,23 +165,19 @@ pub fn iget(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
 struct Slot {
     buffer: Buffer,
     offset: usize,
-    bytes: [u8; SIZE_MAX],
-    size: usize,
+    bytes: KVec<u8>,
 }
 
 impl Slot {
     fn read(inode: &INode) -> Result<Self> {
         let (nr, offset) = inode.sb().inode_place(inode.ino())?;
         let size = inode.sb().data().get_ref().geometry().inode_size().into();
-        let mut slot = Self {
-            buffer: inode.sb().read_buffer(nr.get())?,
+        let buffer = inode.sb().read_buffer(nr.get())?;
+        Ok(Self {
+            bytes: buffer.read_vec(offset, size)?,
+            buffer,
             offset,
-            bytes: [0; SIZE_MAX],
-            size,
-        };
-        let bytes = slot.bytes.get_mut(..size).ok_or(EINVAL)?;
-        slot.buffer.read_at(offset, bytes)?;
-        Ok(slot)
+        })
     }
 
     /// The inode that is there.
@@ -187,12 +185,8 @@ impl Slot {
         let geometry = inode.sb().data().get_ref().geometry();
         let decoded = u32::try_from(inode.ino())
             .map_err(|_| ondisk::Error::Corrupt("inode number out of range"))
-            .and_then(|ino| DiskInode::decode(geometry, ino, self.bytes()));
+            .and_then(|ino| DiskInode::decode(geometry, ino, &self.bytes));
         decoded.map_err(|error| self.report(inode, error))
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.size).unwrap_or_default()
     }
 
     fn report(&self, inode: &INode, error: ondisk::Error) -> Error {
@@ -225,6 +219,7 @@ fn load(inode: &mut New<RdaxFs>) -> Result {
     info.projid.store(disk.projid, Relaxed);
     *info.crtime = from_disk(disk.crtime);
     info.extents.load(disk.block);
+    *info.file_acl = disk.file_acl;
     set_operations(inode, &disk).inspect_err(|_| {
         sb_err!(
             inode.sb(),
@@ -294,7 +289,7 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
     let mut slot = Slot::read(inode)?;
     // What was in the place of a fresh inode belongs to one that is gone.
     let mut disk = if info.fresh.load(Relaxed) {
-        slot.bytes = [0; SIZE_MAX];
+        slot.bytes.fill(0);
         DiskInode::new(geometry)
     } else {
         slot.decode(inode)?
@@ -324,10 +319,9 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
         }
         _ => disk.block = info.extents.root(),
     }
-    let bytes = slot.bytes.get_mut(..slot.size).ok_or(EINVAL)?;
-    disk.encode(geometry, inode.ino() as u32, bytes)
+    disk.encode(geometry, inode.ino() as u32, &mut slot.bytes)
         .map_err(|error| slot.report(inode, error))?;
-    tx.write_at(&slot.buffer, slot.offset, slot.bytes(), None)?;
+    tx.write_at(&slot.buffer, slot.offset, &slot.bytes, None)?;
     info.fresh.store(false, Relaxed);
     Ok(())
 }
@@ -357,13 +351,12 @@ pub fn evict(inode: &INode, delete: bool) {
 /// Frees the blocks of an inode, and then its number.
 fn free(inode: &INode) -> Result {
     inode.set_size(0);
-    if inode.data().flags.load(Relaxed) & flag::EXTENTS != 0 {
+    let info = inode.data().get_ref();
+    if info.flags.load(Relaxed) & flag::EXTENTS != 0 && !tree::is_empty(&info.extents.root()) {
         map::remove_blocks(inode, 0, map::END)?;
     }
-    if !inode.data().fresh.load(Relaxed) {
-        if let Some(nr) = Slot::read(inode)?.decode(inode)?.file_acl {
-            xattr::free_block(inode, nr)?;
-        }
+    if let Some(nr) = info.file_acl {
+        xattr::free_block(inode, nr)?;
     }
     let tx = Transaction::start(inode.sb(), WRITE_CREDITS + ialloc::FREE_CREDITS)?;
     store(&tx, inode, now_seconds() as u32)?;

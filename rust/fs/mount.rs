@@ -161,12 +161,6 @@ pub fn fill_super(
             geometry.block_size()
         ));
     }
-    if usize::from(geometry.inode_size()) > inode::SIZE_MAX {
-        return fc.invalid(fmt!(
-            "inodes of {} bytes are not supported",
-            geometry.inode_size()
-        ));
-    }
     let disk = DiskSuperBlock::from_bytes(&bytes);
     if !fc.is_read_only() {
         check_writable(sb.device_is_read_only(), fc, &geometry, disk)?;

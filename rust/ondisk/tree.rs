@@ -63,6 +63,11 @@ pub fn depth(root: &Root) -> usize {
     Node::new(root).map_or(MAX_DEPTH, |node| node.depth())
 }
 
+/// Whether a root that makes sense maps nothing.
+pub fn is_empty(root: &Root) -> bool {
+    Node::new(root).is_ok_and(|node| node.entries() == 0)
+}
+
 /// What reads the nodes of a tree.
 pub trait Read {
     /// What can go wrong.

@@ -79,17 +79,25 @@ impl Buffer {
         Ok(())
     }
 
-    /// A copy of the whole block. Fails only for want of memory.
-    pub fn to_vec(&self) -> Result<KVec<u8>> {
-        let size = self.size();
-        let mut bytes: KVec<u8> = super::nofs(|| KVec::with_capacity(size, GFP_KERNEL))?;
-        // SAFETY: As for `read_at`; the vector has room for `size` bytes, all of which are copied.
+    /// A copy of the `len` bytes from `offset` on, as [`read_at`](Self::read_at) makes it.
+    pub fn read_vec(&self, offset: usize, len: usize) -> Result<KVec<u8>> {
+        let end = offset.checked_add(len).ok_or(EIO)?;
+        if end > self.size() {
+            return Err(EIO);
+        }
+        let mut bytes: KVec<u8> = super::nofs(|| KVec::with_capacity(len, GFP_KERNEL))?;
+        // SAFETY: As for `read_at`; the vector has room for `len` bytes, all of which are copied.
         unsafe {
-            let from = (*self.as_ptr()).b_data;
-            bindings::memcpy(bytes.as_mut_ptr().cast(), from.cast(), size);
-            bytes.inc_len(size);
+            let from = (*self.as_ptr()).b_data.cast::<u8>().add(offset);
+            bindings::memcpy(bytes.as_mut_ptr().cast(), from.cast(), len);
+            bytes.inc_len(len);
         }
         Ok(bytes)
+    }
+
+    /// A copy of the whole block. Fails only for want of memory.
+    pub fn to_vec(&self) -> Result<KVec<u8>> {
+        self.read_vec(0, self.size())
     }
 
     /// Whether the block's checksum was found right since it was read.
