@@ -129,7 +129,7 @@ impl Groups {
     ) -> Result<Self, LoadError> {
         let mut groups = KVVec::with_capacity(geometry.groups() as usize, GFP_KERNEL)?;
         let (mut free_blocks, mut free_inodes) = (0, 0);
-        let mut zone = zone::Builder::new();
+        let mut zone = zone::Builder::default();
         let mut block: Option<Buffer> = None;
         for nr in 0..geometry.groups() {
             let bad = |error| LoadError::Corrupt(nr, error);

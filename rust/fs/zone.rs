@@ -24,20 +24,13 @@ pub struct Zone {
 }
 
 /// A [`Zone`] that is being collected.
+#[derive(Default)]
 pub struct Builder {
     runs: KVVec<Range<u64>>,
     last: [Range<u64>; KINDS],
 }
 
 impl Builder {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        Self {
-            runs: KVVec::new(),
-            last: [const { 0..0 }; KINDS],
-        }
-    }
-
     /// Adds what belongs to a group.
     pub fn add(&mut self, geometry: &Geometry, desc: &GroupDesc) -> Result {
         let run = |run: BlockRun| run.start().get()..run.end();

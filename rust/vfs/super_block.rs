@@ -104,7 +104,7 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     #[inline]
     pub fn block_size(&self) -> usize {
         // SAFETY: Valid by the type's invariants; changed only through `&mut self`.
-        unsafe { (*self.as_ptr()).s_blocksize as usize }
+        unsafe { (*self.as_ptr()).s_blocksize }
     }
 
     /// The binary logarithm of [`block_size`](Self::block_size).

@@ -22,7 +22,7 @@ impl Timespec {
         bindings::timespec64 {
             tv_sec: self.sec,
             // The value is below 10^9.
-            tv_nsec: self.nsec as _,
+            tv_nsec: self.nsec as isize,
         }
     }
 

@@ -220,15 +220,15 @@ impl<T: FileSystem> Operations<T> {
             let stat = T::statfs(sb)?;
             // SAFETY: As the VFS promises. The type is the same, opaque in the kernel's bindings.
             let buf: &mut bindings::kstatfs = unsafe { &mut *buf.cast() };
-            buf.f_type = stat.magic as _;
-            buf.f_bsize = sb.block_size() as _;
+            buf.f_type = stat.magic as isize;
+            buf.f_bsize = sb.block_size() as isize;
             buf.f_blocks = stat.blocks;
             buf.f_bfree = stat.free_blocks;
             buf.f_bavail = stat.available_blocks;
             buf.f_files = stat.files;
             buf.f_ffree = stat.free_files;
             buf.f_fsid.val = [stat.fsid as i32, (stat.fsid >> 32) as i32];
-            buf.f_namelen = stat.name_len as _;
+            buf.f_namelen = stat.name_len as isize;
             Ok(0)
         })
     }
