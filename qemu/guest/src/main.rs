@@ -2,6 +2,7 @@
 //! What runs inside the virtual machine: the tests of the file system, the report of `make run`,
 //! the benchmarks. Run as root, in a guest that nobody minds losing.
 
+mod bench;
 mod harness;
 mod kmsg;
 mod manifest;
@@ -45,6 +46,22 @@ enum Verb {
         #[arg(long, hide = true)]
         child: bool,
     },
+    /// Measure beside ext4 and XFS
+    Bench {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        options: bench::Options,
+    },
+    /// Make tables and plots of what `bench` wrote; runs anywhere
+    Chart {
+        /// What `bench --json` wrote
+        #[arg(required = true, value_name = "JSON")]
+        results: Vec<PathBuf>,
+        /// Directory for the table and the plots
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -71,6 +88,14 @@ fn act(verb: Verb) -> Result<ExitCode> {
             config.prepare()?;
             let good = harness::run(&tests::all(), &config, &filter, &junit)?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Bench { config, options } => {
+            let good = bench::run(&config, &options)?;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Chart { results, out } => {
+            bench::chart::from_files(&results, &out)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Rows about page faults: the first touch of every page of a file, and a page that is mapped and
+//! unmapped again and again.
+
+use super::rows;
+use super::rows::Row;
+use super::Bench;
+use crate::stage::Mount;
+use crate::sys::{Mapping, PAGE};
+use anyhow::Result;
+use rustix::mm::Advice;
+use std::fs::File;
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+
+/// Length of the file that is touched.
+const FILE: usize = 64 << 20;
+/// Length of the hole: every page of it that is written must be allocated.
+const HOLE: usize = 16 << 20;
+/// How often a page is mapped and unmapped.
+const REMAPS: usize = 2_000;
+
+/// One first touch of a whole file.
+struct Touch {
+    row: &'static Row,
+    write: bool,
+    huge: bool,
+}
+
+/// All rows on the default layout.
+pub fn measure(bench: &mut Bench) -> Result<()> {
+    let touches = [
+        Touch { row: &rows::READ_FAULT, write: false, huge: false },
+        Touch { row: &rows::WRITE_FAULT, write: true, huge: false },
+        Touch { row: &rows::READ_HUGE, write: false, huge: true },
+        Touch { row: &rows::WRITE_HUGE, write: true, huge: true },
+    ];
+    write_file(&bench.who.mount()?, FILE)?;
+    for touch in touches {
+        first_touch(bench, &touch, FILE)?;
+    }
+    let mount = bench.who.mount()?;
+    File::create(mount.dir().join("file"))?.set_len(HOLE as u64)?;
+    mount.unmount()?;
+    first_touch(bench, &Touch { row: &rows::READ_HOLE, write: false, huge: false }, HOLE)?;
+    first_touch(bench, &Touch { row: &rows::WRITE_HOLE, write: true, huge: false }, HOLE)?;
+    remap(bench)
+}
+
+/// The rows with huge pages, on the layout made for them.
+pub fn measure_aligned(bench: &mut Bench) -> Result<()> {
+    write_file(&bench.who.mount()?, FILE)?;
+    first_touch(bench, &Touch { row: &rows::READ_ALIGNED, write: false, huge: true }, FILE)?;
+    first_touch(bench, &Touch { row: &rows::WRITE_ALIGNED, write: true, huge: true }, FILE)
+}
+
+/// Allocates and writes `len` bytes of `file`.
+pub fn write_file(mount: &Mount, len: usize) -> Result<()> {
+    let file = File::create(mount.dir().join("file"))?;
+    // Asked for at once, for file systems that align what they know to be large.
+    let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len as u64);
+    let chunk = vec![0x5a; 4 << 20];
+    for at in (0..len).step_by(chunk.len()) {
+        file.write_all_at(&chunk, at as u64)?;
+    }
+    Ok(file.sync_all()?)
+}
+
+/// Touches every page of the file once, on a new mount: nothing of it is cached.
+fn first_touch(bench: &mut Bench, touch: &Touch, len: usize) -> Result<()> {
+    let mount = bench.who.mount()?;
+    let file = File::options().read(true).write(true).open(mount.dir().join("file"))?;
+    let map =
+        if touch.write { Mapping::shared(&file, len)? } else { Mapping::read_only(&file, len)? };
+    if !touch.huge {
+        map.advise(Advice::LinuxNoHugepage)?;
+    }
+    bench.time(touch.row, len / PAGE, || {
+        if touch.write {
+            map.touch_write(1);
+        } else {
+            black_box(map.touch_read());
+        }
+        Ok(())
+    })?;
+    drop((map, file));
+    mount.unmount().map(|_| ())
+}
+
+/// Maps, touches and unmaps one page that is cached, or was mapped by DAX before.
+fn remap(bench: &mut Bench) -> Result<()> {
+    let mount = bench.who.mount()?;
+    let file = File::open(mount.dir().join("file"))?;
+    let once = || -> Result<u64> { Ok(black_box(Mapping::read_only(&file, PAGE)?.touch_read())) };
+    once()?;
+    bench.time(&rows::REMAP, REMAPS, || (0..REMAPS).try_for_each(|_| once().map(|_| ())))?;
+    drop(file);
+    mount.unmount().map(|_| ())
+}
