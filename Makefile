@@ -5,7 +5,7 @@
 # The commands run in the Debian 13 root that scripts/in-root makes, unless TOOLS=host. A kernel
 # tree of the user's own (KDIR=) is worked on with the user's tools.
 
-KERNEL ?= $(if $(DEBUG),debug,debian)
+KERNEL ?= $(if $(DEBUG),debug,$(if $(filter bench,$(MAKECMDGOALS)),plain,debian))
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
 
@@ -84,8 +84,11 @@ vm:
 shell:
 	$(Q)$(vm_run) --shell
 
-run bench:
+run:
 	$(Q)scripts/guest $@
+
+bench:
+	$(Q)scripts/bench
 
 test:
 	$(Q)scripts/test $(PARTS)
