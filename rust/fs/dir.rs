@@ -60,7 +60,10 @@ const NAME: &str = "directory";
 /// The most blocks that [`remove`], [`replace`] and [`set_parent`] change.
 pub const CHANGE_CREDITS: Credits = Credits(1);
 
-/// The most blocks that [`insert`] changes, and for a new directory [`init()`].
+/// The most blocks that [`init()`] changes, but for those that allocating one does.
+pub const INIT_CREDITS: Credits = Credits(1);
+
+/// The most blocks that [`insert`] changes.
 pub fn insert_credits(dir: &INode) -> Credits {
     Credits(directory::INSERT_WRITES as u32)
         + map::allocate_credits(dir) * directory::INSERT_APPENDS
@@ -120,7 +123,9 @@ pub fn init(tx: &Transaction<'_>, dir: &INode, parent: &INode) -> Result {
 
 /// Adds an entry, which the caller knows not to be there. On an error nothing has changed.
 pub fn insert(tx: &Transaction<'_>, dir: &INode, name: &[u8], entry: Entry) -> Result {
-    directory::insert(&mut Editor::new(tx, dir), name, entry.ino, entry.file_type)
+    let mut editor = Editor::new(tx, dir);
+    directory::insert(&mut editor, name, entry.ino, entry.file_type)
+        .inspect_err(|_| editor.take_back())
 }
 
 /// Removes the entry `name`, which names `entry`.
@@ -256,6 +261,8 @@ impl Read for Reader<'_> {
 struct Editor<'t> {
     tx: &'t Transaction<'t>,
     reader: Reader<'t>,
+    /// The first block that was appended, as long as nothing was written.
+    appended: Option<u32>,
 }
 
 impl<'t> Editor<'t> {
@@ -263,7 +270,20 @@ impl<'t> Editor<'t> {
         Self {
             tx,
             reader: Reader::new(dir),
+            appended: None,
         }
+    }
+
+    /// Takes back what was appended, after an error, if nothing was written to it or refers to it.
+    fn take_back(&mut self) {
+        let Some(first) = self.appended else {
+            return;
+        };
+        let dir = self.reader.dir;
+        let end = self.blocks();
+        dir.set_size(u64::from(first) << dir.sb().block_bits());
+        // If that fails, e2fsck finds blocks past the end.
+        let _ = map::unallocate(self.tx, dir, first, end);
     }
 
     /// Finds the entry `name` again, which is known to name `entry`.
@@ -327,6 +347,7 @@ impl Store for Editor<'_> {
         }
         dir.set_size(u64::from(end) << dir.sb().block_bits());
         dir.mark_dirty();
+        self.appended = self.appended.or(Some(first));
         Ok(first)
     }
 
@@ -341,6 +362,7 @@ impl Store for Editor<'_> {
     }
 
     fn write(&mut self, _block: u32, bytes: Self::Block) -> Result {
+        self.appended = None;
         bytes.commit()
     }
 

@@ -283,7 +283,9 @@ fn add_new(
     mode: u16,
     fill: impl FnOnce(&Transaction<'_>, &mut New<RdaxFs>) -> Result,
 ) -> Result<New<RdaxFs>> {
-    let credits = ialloc::NEW_CREDITS + map::allocate_credits(dir) + dir::insert_credits(dir);
+    // A new directory or symbolic link has one block of its own.
+    let block = map::allocate_credits(dir) + dir::INIT_CREDITS;
+    let credits = ialloc::NEW_CREDITS + block + dir::insert_credits(dir);
     let (inode, added) = {
         let tx = Transaction::start(dir.sb(), credits)?;
         let mut inode = ialloc::new_inode(&tx, dir, idmap, mode)?;
