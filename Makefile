@@ -85,7 +85,7 @@ shell:
 	$(Q)$(vm_run) --shell
 
 run:
-	$(Q)scripts/guest $@
+	$(Q)scripts/guest demo
 
 bench:
 	$(Q)scripts/bench
