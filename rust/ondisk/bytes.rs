@@ -15,12 +15,15 @@ pub trait Bytes {
 
     /// Whether the bytes at `offset` are those of `expected`.
     fn is_at(&self, offset: usize, expected: &[u8]) -> bool {
-        let words = expected.chunks_exact(8);
-        let rest = offset.saturating_add(expected.len() - words.remainder().len());
-        let mut last = (rest..).zip(words.remainder());
-        let mut words = (offset..).step_by(8).zip(words);
-        words.all(|(at, word)| self.read_at::<8>(at).as_ref().map(|w| &w[..]) == Some(word))
-            && last.all(|(at, byte)| self.read_at(at) == Some([*byte]))
+        let mut rest = expected;
+        while let Some((before, word)) = rest.split_last_chunk::<8>() {
+            if self.read_at(offset.saturating_add(before.len())) != Some(*word) {
+                return false;
+            }
+            rest = before;
+        }
+        let mut bytes = (offset..).zip(rest);
+        bytes.all(|(at, byte)| self.read_at(at) == Some([*byte]))
     }
 }
 
@@ -29,12 +32,8 @@ impl<T: AsRef<[u8]>> Bytes for T {
         self.as_ref().len()
     }
 
+    #[inline]
     fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.as_ref().get(offset..)?.first_chunk().copied()
-    }
-
-    fn is_at(&self, offset: usize, expected: &[u8]) -> bool {
-        let bytes = self.as_ref().get(offset..);
-        bytes.is_some_and(|bytes| bytes.starts_with(expected))
     }
 }

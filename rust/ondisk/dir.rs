@@ -130,7 +130,7 @@ pub enum Kind {
     IndexNode,
 }
 
-/// A record, its header checked: it lies within its block.
+/// A record that lies within its block. What else must hold of it, [`Records::sound`] checks.
 #[derive(Clone, Copy)]
 struct Record {
     offset: usize,
@@ -229,12 +229,18 @@ impl Format {
 
     /// Looks for the entry called `name`.
     pub fn find<B: Bytes>(&self, block: &B, name: &[u8]) -> Result<Option<Found>> {
+        // The last bytes are where the names of a directory differ.
+        let end = name.last_chunk::<4>().copied();
+        let end_at = name.len().saturating_sub(4);
         let mut records = self.records(block);
         while let Some(record) = records.next(block)? {
-            if record.ino != 0
-                && record.name_len == name.len()
-                && block.is_at(record.name_at(), name)
+            let at = record.name_at();
+            if record.name_len == name.len()
+                && record.ino != 0
+                && (end.is_none() || block.read_at(at + end_at) == end)
+                && block.is_at(at, name)
             {
+                let record = records.sound(record)?;
                 return Ok(Some(Found {
                     offset: record.offset,
                     ino: record.ino,
@@ -262,6 +268,7 @@ impl Format {
             if record.len < used + need {
                 continue;
             }
+            record = records.sound(record)?;
             let mut new = Record {
                 offset: record.offset + used,
                 len: record.len - used,
@@ -378,7 +385,7 @@ impl Format {
         self.init(to);
         let (mut kept, mut moved) = (Packed::default(), Packed::default());
         let mut records = self.records(&from);
-        while let Some(mut record) = records.next(&from)? {
+        while let Some(mut record) = records.next_sound(&from)? {
             let Some(entry) = record.entry(from).filter(|entry| entry.ino != 0) else {
                 continue;
             };
@@ -420,7 +427,7 @@ impl Format {
             return Err(Error::TooSmall);
         }
         let mut records = self.records(&block);
-        while records.next(&block)?.is_some() {}
+        while records.next_sound(&block)?.is_some() {}
         Ok(())
     }
 
@@ -495,7 +502,7 @@ impl Format {
         let mut records = self.records(&block);
         while let Some(record) = records.next(&block)? {
             if record.offset == offset && record.ino != 0 {
-                return Ok((before, record));
+                return Ok((before, records.sound(record)?));
             }
             before = Some(record);
         }
@@ -504,8 +511,9 @@ impl Format {
 
     /// Reads the header of a record and checks nothing.
     fn header<B: Bytes>(&self, block: &B, offset: usize) -> Option<Record> {
-        let [i0, i1, i2, i3, l0, l1, name_len, file_type] = block.read_at(offset)?;
-        let len = match usize::from(u16::from_le_bytes([l0, l1])) {
+        // In one piece, since this is done for every record that is passed.
+        let header = u64::from_le_bytes(block.read_at(offset)?);
+        let len = match usize::from((header >> 32) as u16) {
             // 64 KiB do not fit.
             0 | 0xffff if self.size == 0x10000 => 0x10000,
             len => len,
@@ -513,9 +521,9 @@ impl Format {
         Some(Record {
             offset,
             len,
-            ino: u32::from_le_bytes([i0, i1, i2, i3]),
-            name_len: usize::from(name_len),
-            file_type,
+            ino: header as u32,
+            name_len: usize::from((header >> 48) as u8),
+            file_type: (header >> 56) as u8,
         })
     }
 
@@ -546,7 +554,7 @@ impl Packed {
     }
 }
 
-/// Walks over the records of a block.
+/// Walks over the records of a block: checked as far as that takes, since most are passed only.
 struct Records {
     format: Format,
     offset: usize,
@@ -554,6 +562,7 @@ struct Records {
 }
 
 impl Records {
+    #[inline]
     fn next<B: Bytes>(&mut self, block: &B) -> Result<Option<Record>> {
         if self.offset >= self.end {
             return Ok(None);
@@ -562,11 +571,25 @@ impl Records {
         let record = record.ok_or(Error::TooSmall)?;
         // Both are at most 64 KiB.
         let next = self.offset + record.len;
-        let rest = self.end.checked_sub(next);
+        if record.len < MIN_RECORD || next > self.end {
+            return Err(Error::Corrupt("directory entry: bad rec_len"));
+        }
+        self.offset = next;
+        Ok(Some(record))
+    }
+
+    /// The next record, checked.
+    fn next_sound<B: Bytes>(&mut self, block: &B) -> Result<Option<Record>> {
+        let record = self.next(block)?;
+        record.map(|record| self.sound(record)).transpose()
+    }
+
+    /// Checks a record that is about to be used.
+    fn sound(&self, record: Record) -> Result<Record> {
+        let rest = self.end.saturating_sub(record.offset + record.len);
         if record.len % 4 != 0
-            || record.len < MIN_RECORD
             || record.len < record_len(record.name_len)
-            || rest.is_none_or(|rest| rest != 0 && rest < MIN_RECORD)
+            || (rest != 0 && rest < MIN_RECORD)
         {
             return Err(Error::Corrupt("directory entry: bad rec_len"));
         }
@@ -574,10 +597,9 @@ impl Records {
             return Err(Error::Corrupt("directory entry: no such inode"));
         }
         if record.ino != 0 && record.name_len == 0 {
-            return Err(Error::Corrupt("directory entry: bad name_len"));
+            return Err(Error::Corrupt("directory entry: no name"));
         }
-        self.offset = next;
-        Ok(Some(record))
+        Ok(record)
     }
 }
 
@@ -592,7 +614,7 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let record = match self.records.next(&self.block) {
+            let record = match self.records.next_sound(&self.block) {
                 Ok(Some(record)) if record.ino == 0 => continue,
                 Ok(record) => record?,
                 Err(error) => {

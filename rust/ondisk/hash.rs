@@ -149,31 +149,49 @@ fn minor(name: &[u8]) -> u32 {
 
 /// Three rounds of MD4 on half its input, each word used once a round.
 fn half_md4(state: &mut [u32; 4], input: &[u32; 8]) {
-    /// Which word each step takes, by how much it rotates, and what is added, of each round.
-    const ROUNDS: [([usize; 8], [u32; 4], u32); 3] = [
-        ([0, 1, 2, 3, 4, 5, 6, 7], [3, 7, 11, 19], 0),
-        ([1, 3, 5, 7, 0, 2, 4, 6], [3, 5, 9, 13], 0x5a82_7999),
-        ([3, 7, 2, 6, 1, 5, 0, 4], [3, 9, 11, 15], 0x6ed9_eba1),
-    ];
+    let [w0, w1, w2, w3, w4, w5, w6, w7] = *input;
+    let start = *state;
+    round(
+        state,
+        [w0, w1, w2, w3, w4, w5, w6, w7],
+        [3, 7, 11, 19],
+        |b, c, d| d ^ (b & (c ^ d)),
+    );
+    let [w0, w1, w2, w3, w4, w5, w6, w7] = input.map(|word| word.wrapping_add(0x5a82_7999));
+    round(
+        state,
+        [w1, w3, w5, w7, w0, w2, w4, w6],
+        [3, 5, 9, 13],
+        |b, c, d| (b & c).wrapping_add((b ^ c) & d),
+    );
+    let [w0, w1, w2, w3, w4, w5, w6, w7] = input.map(|word| word.wrapping_add(0x6ed9_eba1));
+    round(
+        state,
+        [w3, w7, w2, w6, w1, w5, w0, w4],
+        [3, 9, 11, 15],
+        |b, c, d| b ^ c ^ d,
+    );
+    for (word, start) in state.iter_mut().zip(start) {
+        *word = word.wrapping_add(start);
+    }
+}
+
+/// One round of MD4: eight steps, which take the words in turn and rotate by four distances in turn.
+fn round(
+    state: &mut [u32; 4],
+    words: [u32; 8],
+    distances: [u32; 4],
+    mix: impl Fn(u32, u32, u32) -> u32,
+) {
     let [mut a, mut b, mut c, mut d] = *state;
-    for (round, (order, rotations, constant)) in ROUNDS.iter().enumerate() {
-        for (word, rotation) in order.iter().zip(rotations.iter().cycle()) {
-            let mixed = match round {
-                0 => d ^ (b & (c ^ d)),
-                1 => (b & c).wrapping_add((b ^ c) & d),
-                _ => b ^ c ^ d,
-            };
-            let word = input.get(*word).copied().unwrap_or_default();
-            let sum = a
-                .wrapping_add(mixed)
-                .wrapping_add(word)
-                .wrapping_add(*constant);
-            (a, b, c, d) = (d, sum.rotate_left(*rotation), b, c);
-        }
+    for (word, distance) in words
+        .into_iter()
+        .zip(distances.into_iter().chain(distances))
+    {
+        let sum = a.wrapping_add(mix(b, c, d)).wrapping_add(word);
+        (a, b, c, d) = (d, sum.rotate_left(distance), b, c);
     }
-    for (state, word) in state.iter_mut().zip([a, b, c, d]) {
-        *state = state.wrapping_add(word);
-    }
+    *state = [a, b, c, d];
 }
 
 /// Sixteen cycles of the Tiny Encryption Algorithm, with the input as the key.
