@@ -260,17 +260,22 @@ impl Bed {
     }
 }
 
-/// Selects tests by name and runs them; `Ok(true)` if none failed.
-pub fn run(tests: &[Test], config: &Config, filter: &[String], junit: &Path) -> Result<bool> {
+/// Selects tests by name and runs them. Returns the exit status: 0 if none failed, 1 if some did, 3
+/// if one hangs in the kernel, which ends the run.
+pub fn run(tests: &[Test], config: &Config, filter: &[String], junit: &Path) -> Result<u8> {
     let mut report = Report::new();
     for (test, place) in select(tests, filter) {
         let outcome = run_one(test, place, config, &mut report)?;
         if matches!(outcome, Outcome::Stuck(_)) {
-            break;
+            report.finish(junit)?;
+            return Ok(STUCK);
         }
     }
-    report.finish(junit)
+    Ok(if report.finish(junit)? { 0 } else { 1 })
 }
+
+/// Exit status of a run that a hanging test ended.
+const STUCK: u8 = 3;
 
 /// The names of the selected tests.
 pub fn list(tests: &[Test], filter: &[String]) {

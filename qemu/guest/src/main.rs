@@ -3,6 +3,8 @@
 //! the benchmarks. Run as root, in a guest that nobody minds losing.
 
 mod bench;
+mod counters;
+mod demo;
 mod harness;
 mod kmsg;
 mod manifest;
@@ -62,6 +64,11 @@ enum Verb {
         #[arg(long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
+    /// Show the main job on real input, as a report
+    Demo {
+        #[command(flatten)]
+        config: Config,
+    },
 }
 
 fn main() -> ExitCode {
@@ -76,6 +83,10 @@ fn main() -> ExitCode {
 
 fn act(verb: Verb) -> Result<ExitCode> {
     match verb {
+        Verb::Demo { config } => {
+            config.prepare()?;
+            Ok(if demo::run(&config)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Verb::Test { filter, list: true, .. } => {
             harness::list(&tests::all(), &filter);
             Ok(ExitCode::SUCCESS)
@@ -86,8 +97,7 @@ fn act(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Test { config, filter, junit, .. } => {
             config.prepare()?;
-            let good = harness::run(&tests::all(), &config, &filter, &junit)?;
-            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(ExitCode::from(harness::run(&tests::all(), &config, &filter, &junit)?))
         }
         Verb::Bench { config, options } => {
             let good = bench::run(&config, &options)?;

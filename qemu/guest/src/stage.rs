@@ -142,11 +142,13 @@ impl Image {
         self.device.to_str().unwrap_or_default()
     }
 
-    /// `mke2fs -t ext4 -b 4096` with further arguments, `size` long. A later `-b` wins.
+    /// `mke2fs -t ext4 -b 4096` with further arguments, `size` long; all of the device if that is
+    /// empty. A later `-b` wins.
     pub fn mkfs(&self, size: &str, more: &[&str]) -> Result<()> {
         let mut args = vec!["-q", "-F", "-t", "ext4", "-b", "4096"];
         args.extend(more);
-        args.extend([self.device_str(), size]);
+        args.push(self.device_str());
+        args.extend(Some(size).filter(|size| !size.is_empty()));
         run("mke2fs", &args).map(|_| ())
     }
 
