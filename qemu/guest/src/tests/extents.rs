@@ -382,9 +382,8 @@ fn fill_with_one_file(bed: &mut Bed) -> Result<()> {
         let len = fill(&file, 0)?;
         fs::fsync(&file).with_context(|| format!("fsync, round {round}"))?;
         let left = free(bed.dir())?.0;
-        // ext4 keeps 2 % back.
-        let spare = if bed.config.is_rdaxfs() { 16 } else { 400 };
-        ensure!(left <= spare, "ENOSPC with {left} blocks free");
+        // 2 % are kept for the blocks of extent trees.
+        ensure!(left <= 400, "ENOSPC with {left} blocks free");
         ensure!(file.metadata()?.len() == len);
         for at in (0..len).step_by(1 << 20) {
             let size = (len - at).min(65_536) as usize;

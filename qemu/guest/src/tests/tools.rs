@@ -3,7 +3,7 @@
 //! reason, where the program is missing.
 
 use super::{is_dax, pattern};
-use crate::harness::{Bed, Test, ALL, BOTH, RAM};
+use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::skip;
 use crate::stage::{Config, SCRATCH};
 use anyhow::{ensure, Context, Result};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
     vec![
-        Test::bare("tools::fsx", ALL, fsx).seconds(400),
+        Test::bare("tools::fsx", BOTH, fsx).seconds(400),
         Test::bare("tools::pjdfstest", BOTH, pjdfstest).seconds(400),
         Test::bare("tools::fio_psync", BOTH, |bed| fio(bed, "psync")).seconds(300),
         Test::bare("tools::fio_mmap", BOTH, |bed| fio(bed, "mmap")).seconds(300),
