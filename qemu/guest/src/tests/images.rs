@@ -43,7 +43,7 @@ pub fn tests() -> Vec<Test> {
 fn populate(bed: &Bed) -> Result<()> {
     for dir in 0..12 {
         std::fs::create_dir(bed.path(format!("dir-{dir}")))?;
-        for n in 0..25 {
+        for n in 0..15 {
             let name = format!("dir-{dir}/file-{n}");
             bed.create(&name)?
                 .write_all_at(&pattern(dir * 100 + n, 0, (n as usize * 3_331) % 60_000), 0)?;
@@ -52,15 +52,15 @@ fn populate(bed: &Bed) -> Result<()> {
     }
     for n in 0..12 {
         std::fs::remove_file(bed.path(format!("dir-{n}/file-{n}")))?;
-        std::fs::rename(bed.path(format!("dir-{n}/file-20")), bed.path(format!("moved-{n}")))?;
+        std::fs::rename(bed.path(format!("dir-{n}/file-14")), bed.path(format!("moved-{n}")))?;
     }
-    bed.create("large")?.write_all_at(&pattern(9, 0, 20 << 20), 0)?;
+    bed.create("large")?.write_all_at(&pattern(9, 0, 6 << 20), 0)?;
     Ok(())
 }
 
 fn verify(bed: &Bed) -> Result<()> {
     for dir in 0..12_u64 {
-        for n in (0..25_u64).filter(|n| *n != dir && *n != 20) {
+        for n in (0..15_u64).filter(|n| *n != dir && *n != 14) {
             let found = std::fs::read(bed.path(format!("dir-{dir}/file-{n}")))?;
             same_bytes(
                 &found,
@@ -69,7 +69,7 @@ fn verify(bed: &Bed) -> Result<()> {
             )?;
         }
     }
-    same_bytes(&std::fs::read(bed.path("large"))?, &pattern(9, 0, 20 << 20), "the large file")
+    same_bytes(&std::fs::read(bed.path("large"))?, &pattern(9, 0, 6 << 20), "the large file")
 }
 
 fn usable(bed: &mut Bed, more: &[&str]) -> Result<()> {

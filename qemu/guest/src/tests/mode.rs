@@ -536,7 +536,9 @@ fn lane_of_storm(file: &File, lane: usize, lanes: usize, done: &impl Fn() -> boo
 fn deferred(bed: &mut Bed) -> Result<()> {
     if bed.config.is_rdaxfs() {
         bed.unmount()?;
-        bed.mount_with("dax=inode,dax_switch=deferred")?;
+        if bed.mount_with("dax=inode,dax_switch=deferred").is_err() {
+            skip!("the mount option dax_switch= is not implemented");
+        }
     }
     let file = bed.create("file")?;
     file.write_all_at(b"bytes", 0)?;
