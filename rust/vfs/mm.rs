@@ -267,19 +267,19 @@ impl<T: Operations> VmOps<T> {
         private: *mut *mut c_void,
     ) -> c_int {
         // SAFETY: As promised by the caller.
-        let (inode, seen) = unsafe { (INode::<T>::from_raw((*file).f_inode), *private as usize) };
-        let lock = inode.invalidate_shared();
-        if lock.inode().mode_generation() != seen {
-            return EAGAIN.to_errno();
+        let (inode, number) = unsafe {
+            let number = private.replace(core::ptr::null_mut()) as usize;
+            (INode::<T>::from_raw((*file).f_inode), number)
+        };
+        match inode.mmap_completed(number) {
+            Ok(()) => 0,
+            Err(err) => err.to_errno(),
         }
-        // SAFETY: As promised by the caller.
-        unsafe { *private = core::ptr::null_mut() };
-        0
     }
 }
 
-/// Picks the operations for a new mapping by the mode of the file, and notes the generation of the
-/// mode for [`VmOps::mapped`].
+/// Picks the operations for a new mapping by the mode of the file, and leaves the number by which
+/// [`VmOps::mapped`] knows whether that has changed.
 ///
 /// # Safety
 ///
@@ -290,7 +290,6 @@ pub(super) unsafe extern "C" fn mmap_prepare<T: Operations>(
     // SAFETY: As promised by the caller.
     let (desc, inode) = unsafe { (&mut *desc, INode::<T>::from_raw((*(*desc).file).f_inode)) };
     let lock = inode.invalidate_shared();
-    desc.private_data = lock.inode().mode_generation() as *mut c_void;
     match lock.mode() {
         Mode::Dax(_) => {
             let synchronous = T::dax_device(inode.sb()).is_some_and(|dax| dax.is_synchronous());
@@ -312,6 +311,7 @@ pub(super) unsafe extern "C" fn mmap_prepare<T: Operations>(
             desc.vm_ops = VmOps::<T>::PAGE_CACHE;
         }
     }
+    desc.private_data = inode.mmap_prepared(&lock) as *mut c_void;
     drop(lock);
     // SAFETY: The file is valid.
     unsafe { bindings::rdaxfs_file_accessed(desc.file) };

@@ -74,6 +74,9 @@ pub struct ModeLock {
     writeback: RwSem<()>,
     /// Changes with the mode: what `mmap_prepare` leaves for `mapped` to compare.
     generation: Atomic<usize>,
+    /// How many mappings have been prepared and not been completed; too many by those that never are,
+    /// having been merged with others, or having failed.
+    preparing: Atomic<u32>,
 }
 
 impl ModeLock {
@@ -83,6 +86,7 @@ impl ModeLock {
             faults <- new_rwsem!((), c"rdaxfs mode"),
             writeback <- new_rwsem!((), c"rdaxfs writeback"),
             generation: Atomic::new(0),
+            preparing: Atomic::new(0),
         })
     }
 }
@@ -324,15 +328,34 @@ impl<T: FileSystem> INode<T> {
         self.flags() & bindings::S_SWAPFILE != 0
     }
 
-    /// A number that is another one after each change of mode.
-    #[inline]
-    pub(super) fn mode_generation(&self) -> usize {
-        self.state().mode.generation.load(Relaxed)
+    /// A mapping is being made. The number is for [`mmap_completed`](Self::mmap_completed).
+    pub(super) fn mmap_prepared(&self, _lock: &InvalidateShared<'_, T>) -> usize {
+        let lock = &self.state().mode;
+        lock.preparing.fetch_add(1, Relaxed);
+        lock.generation.load(Relaxed)
+    }
+
+    /// The mapping is where [`Switch::is_mapped`] finds it. [`EAGAIN`] if the mode has changed since
+    /// the number was given out.
+    pub(super) fn mmap_completed(&self, number: usize) -> Result {
+        let lock = &self.state().mode;
+        let _invalidate = self.invalidate_shared();
+        let mut preparing = lock.preparing.load(Relaxed);
+        while preparing > 0 {
+            match lock.preparing.cmpxchg(preparing, preparing - 1, Relaxed) {
+                Ok(_) => break,
+                Err(now) => preparing = now,
+            }
+        }
+        if lock.generation.load(Relaxed) != number {
+            return Err(EAGAIN);
+        }
+        Ok(())
     }
 }
 
 /// How often [`Switch::begin`] tries again, and how long it waits in between.
-const TRIES: u32 = 10;
+const TRIES: u32 = 16;
 const PAUSE: Delta = Delta::from_millis(1);
 
 /// A change of mode under way: no fault and no mmap looks at the file.
@@ -352,29 +375,34 @@ pub struct Switch<'a, T: FileSystem> {
 }
 
 impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
-    /// Keeps faults away. [`EBUSY`] if one is under way for too long.
+    /// Keeps faults and mmap away. [`EBUSY`] if one is under way for too long.
     ///
     /// Tries, and does not wait: a fault that holds the lock may fault again below itself, and would
-    /// then wait behind us. Takes the lock of the inode mutably, so that no token borrowed from it
-    /// outlives this.
+    /// then wait behind us. A mapping that is being made would have to fail if the mode changed under
+    /// it; so it is given time to be complete. Takes the lock of the inode mutably, so that no token
+    /// borrowed from it outlives this.
     pub fn begin(io: &'a mut SoleLock<'_, T>) -> Result<Self> {
         let inode: &INode<T> = io.inode;
-        let mut tries = TRIES;
-        let faults = loop {
-            match inode.state().mode.faults.try_write() {
-                Some(guard) => break guard,
-                None if tries == 0 => return Err(EBUSY),
-                None => tries -= 1,
+        let lock = &inode.state().mode;
+        for _ in 0..TRIES {
+            if let Some(faults) = lock.faults.try_write() {
+                let invalidate = inode.invalidate_exclusive();
+                if lock.preparing.load(Relaxed) == 0 {
+                    // INVARIANT: `io` is borrowed mutably as long as this lives, the others are held.
+                    return Ok(Self {
+                        inode,
+                        _invalidate: invalidate,
+                        _faults: faults,
+                        _io: PhantomData,
+                    });
+                }
             }
             fsleep(PAUSE);
-        };
-        // INVARIANT: `io` is borrowed mutably as long as this lives, the others are held here.
-        Ok(Self {
-            inode,
-            _invalidate: inode.invalidate_exclusive(),
-            _faults: faults,
-            _io: PhantomData,
-        })
+        }
+        // Those that are being prepared for so long are none: see `preparing`. If one is after all, it
+        // finds out by itself.
+        lock.preparing.store(0, Relaxed);
+        Err(EBUSY)
     }
 
     /// The inode whose mode is to change.
