@@ -69,11 +69,17 @@ pub fn next_set(bits: &[u8], range: Range<u32>) -> Option<u32> {
 
 /// The runs of clear bits in `range`, in their order, none of them empty.
 pub fn clear_runs(bits: &[u8], range: Range<u32>) -> impl Iterator<Item = Range<u32>> + '_ {
+    runs(bits, range, u32::MAX)
+}
+
+/// The same, but the end of a run is not looked for beyond `enough` bits: what is left of it is the
+/// next one.
+fn runs(bits: &[u8], range: Range<u32>, enough: u32) -> impl Iterator<Item = Range<u32>> + '_ {
     let Range { mut start, end } = range;
     let end = end.min(len(bits));
     core::iter::from_fn(move || {
         let first = next_clear(bits, start..end)?;
-        start = next_set(bits, first..end).unwrap_or(end);
+        start = first + clear_len(bits, first, enough.min(end - first));
         Some(first..start)
     })
 }
@@ -91,7 +97,7 @@ pub fn clear_len(bits: &[u8], at: u32, max: u32) -> u32 {
 pub fn find(bits: &[u8], range: Range<u32>, goal: u32, want: u32) -> Option<Range<u32>> {
     let goal = goal.clamp(range.start, range.end.max(range.start));
     first_fit(
-        clear_runs(bits, goal..range.end).chain(clear_runs(bits, range.start..goal)),
+        runs(bits, goal..range.end, want).chain(runs(bits, range.start..goal, want)),
         want,
     )
 }
@@ -136,9 +142,11 @@ pub fn find_aligned(
         };
         (len >= align.unit.get()).then_some(start..start + len)
     };
+    // What is so long has `want` bits from where the first unit begins.
+    let enough = want.saturating_add(align.unit.get());
     first_fit(
-        clear_runs(bits, goal..range.end)
-            .chain(clear_runs(bits, range.start..goal))
+        runs(bits, goal..range.end, enough)
+            .chain(runs(bits, range.start..goal, enough))
             .filter_map(aligned),
         want,
     )
