@@ -128,8 +128,6 @@ impl vfs::dir::Operations for Names {
             inode.set_nlink(2);
             dir::init(tx, inode, dir)
         })?;
-        add_subdir(dir);
-        dir.mark_dirty();
         Ok(entry.instantiate_new(inode))
     }
 
@@ -295,6 +293,9 @@ fn add_new(
     };
     // On an error the inode goes here, when the transaction is over.
     added?;
+    if inode.kind() == FileType::Directory {
+        add_subdir(dir);
+    }
     touch(dir);
     settle(&[dir, &inode]);
     Ok(inode)
