@@ -196,7 +196,8 @@ impl<'t> Search<'t> {
                     let run = bitmap::find(bits, all, goal, self.len);
                     let longest = run.as_ref().map_or(0, |run| run.end - run.start);
                     if longest < self.len {
-                        group.set_longest(longest);
+                        // The goal may have cut a run in two.
+                        group.set_longest(longest.saturating_mul(2));
                     }
                     run.filter(|_| longest >= least)
                 })?;
@@ -241,10 +242,12 @@ impl<'t> Search<'t> {
 /// A run of so many blocks in the goal's own group is better than a longer one elsewhere.
 const NEAR: u32 = 64;
 
-/// The blocks that [`free_blocks`] changes for a run of `len` blocks.
-pub fn free_credits(_len: u32) -> Credits {
-    // An extent is no longer than a group, and so lies in two at most.
-    ALLOC_CREDITS * 2
+/// The blocks that [`free_blocks`] changes for a run of up to `len` blocks.
+pub fn free_credits(sb: &SuperBlock, len: u32) -> Credits {
+    let per_group = sb.data().geometry().blocks_per_group();
+    let groups = len.checked_div(per_group).unwrap_or(0);
+    // The run may begin and end within a group.
+    ALLOC_CREDITS * groups.saturating_add(2)
 }
 
 /// Frees a run of blocks of `inode`, and takes them from `i_blocks`. The run may span groups.

@@ -262,6 +262,8 @@ pub struct Bitmap<'t> {
     tx: &'t Transaction<'t>,
     group: &'t Group,
     which: Which,
+    /// The bitmap was computed, and all of it is to be written.
+    computed: bool,
     guard: MutexGuard<'t, GroupDesc>,
     buffer: Buffer,
     /// The bits, a set one for what is in use.
@@ -291,7 +293,6 @@ impl<'t> Bitmap<'t> {
                 Which::Inodes => desc.init_inode_bitmap(geometry, &mut bits),
             }
             .map_err(|error| report(sb, what, at, error))?;
-            tx.write_at(&buffer, 0, &bits, None)?;
             (buffer, bits)
         } else {
             let buffer = sb.read_buffer(nr.get())?;
@@ -310,6 +311,7 @@ impl<'t> Bitmap<'t> {
             tx,
             group,
             which,
+            computed: uninit,
             guard,
             buffer,
             bits,
@@ -346,9 +348,12 @@ impl<'t> Bitmap<'t> {
             .map_err(|error| self.error("group descriptor", error))?;
 
         // From here on nothing fails.
-        let start = (range.start / 8) as usize;
-        let end = range.end.div_ceil(8) as usize;
-        let changed = self.bits.get(start..end).ok_or(EIO)?;
+        let changed = match self.computed {
+            true => 0..self.bits.len(),
+            false => (range.start / 8) as usize..range.end.div_ceil(8) as usize,
+        };
+        let start = changed.start;
+        let changed = self.bits.get(changed).ok_or(EIO)?;
         self.tx.write_at(&self.buffer, start, changed, None)?;
         self.tx.write_at(buffer, *offset, bytes, None)?;
         self.publish(&data.groups);

@@ -57,13 +57,15 @@ use crate::{
     },
 };
 use kernel::{
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
-        }, //
+        },
+        Mutex, //
     },
 };
 
@@ -87,8 +89,10 @@ pub struct Info {
     file_acl: Option<BlockNr>,
     /// `i_projid`. Changed with `i_rwsem` held exclusively.
     pub projid: Atomic<u32>,
-    /// Nothing was written to the inode's place in the table yet: what is there is another's.
-    fresh: Atomic<bool>,
+    /// Nothing was written to the inode's place in the table yet: what is there is another's. Locked
+    /// while the inode is copied there, so that an older copy does not overtake a newer one.
+    #[pin]
+    fresh: Mutex<bool>,
 }
 
 impl Info {
@@ -100,7 +104,7 @@ impl Info {
             extents <- Extents::new(),
             file_acl: None,
             projid: Atomic::new(0),
-            fresh: Atomic::new(false),
+            fresh <- new_mutex!(false, "rdaxfs_store"),
         })
     }
 
@@ -109,7 +113,7 @@ impl Info {
         let this = self.project();
         this.flags.store(flags, Relaxed);
         *this.crtime = crtime;
-        this.fresh.store(true, Relaxed);
+        *this.fresh.lock() = true;
     }
 
     /// `i_projid`.
@@ -220,15 +224,7 @@ fn load(inode: &mut New<RdaxFs>) -> Result {
     *info.crtime = from_disk(disk.crtime);
     info.extents.load(disk.block);
     *info.file_acl = disk.file_acl;
-    set_operations(inode, &disk).inspect_err(|_| {
-        sb_err!(
-            inode.sb(),
-            "inode {}: mode {:o}, flags {:#x}",
-            inode.ino(),
-            disk.mode,
-            disk.flags
-        );
-    })
+    set_operations(inode, &disk)
 }
 
 /// Gives an inode that was read the operations of its kind.
@@ -283,12 +279,15 @@ fn to_disk(time: Timespec) -> Time {
 
 /// Copies the inode into the inode table, with `dtime` as the time of its deletion; it has no block
 /// of attributes any more then.
+///
+/// Takes the inode's own lock for that, and the extent lock shared.
 fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
     let geometry = inode.sb().data().get_ref().geometry();
     let info = inode.data().get_ref();
+    let mut fresh = info.fresh.lock();
     let mut slot = Slot::read(inode)?;
     // What was in the place of a fresh inode belongs to one that is gone.
-    let mut disk = if info.fresh.load(Relaxed) {
+    let mut disk = if *fresh {
         slot.bytes.fill(0);
         DiskInode::new(geometry)
     } else {
@@ -322,8 +321,14 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
     disk.encode(geometry, inode.ino() as u32, &mut slot.bytes)
         .map_err(|error| slot.report(inode, error))?;
     tx.write_at(&slot.buffer, slot.offset, &slot.bytes, None)?;
-    info.fresh.store(false, Relaxed);
+    *fresh = false;
     Ok(())
+}
+
+/// Makes the inode as it is now part of the transaction, where it may not wait for
+/// [`write`]: after data was written back. [`WRITE_CREDITS`].
+pub fn update(tx: &Transaction<'_>, inode: &INode) -> Result {
+    store(tx, inode, 0)
 }
 
 /// See [`FileSystem::write_inode`](crate::vfs::FileSystem::write_inode).

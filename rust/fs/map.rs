@@ -20,6 +20,7 @@ use super::{
         report,
         At, //
     },
+    inode,
     meta::{
         Format,
         MetaBlock,
@@ -320,6 +321,8 @@ pub fn convert_blocks(inode: &INode, from: u32, to: u32, unwritten: bool) -> Res
         lblk = change(&tx, inode, |root, nodes| {
             tree::convert(root, nodes, lblk, to, unwritten)
         })?;
+        // This comes after the data, and so perhaps after whoever writes dirty inodes was here.
+        inode::update(&tx, inode)?;
     }
     Ok(())
 }
@@ -345,7 +348,7 @@ pub fn zero_unwritten(inode: &INode, lblk: u32, len: u32) -> Result<(Mapping, bo
 pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
     let mut end = to;
     while from < end {
-        let data = alloc::free_credits(ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
+        let data = alloc::free_credits(inode.sb(), ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
         let tx = Transaction::start(inode.sb(), credits(inode, data))?;
         end = remove_some(&tx, inode, from, end)?;
     }
