@@ -348,7 +348,8 @@ pub fn zero_unwritten(inode: &INode, lblk: u32, len: u32) -> Result<(Mapping, bo
 pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
     let mut end = to;
     while from < end {
-        let data = alloc::free_credits(inode.sb(), ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
+        let data =
+            alloc::free_credits(inode.sb(), ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
         let tx = Transaction::start(inode.sb(), credits(inode, data))?;
         end = remove_some(&tx, inode, from, end)?;
     }
