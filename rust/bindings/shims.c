@@ -119,11 +119,6 @@ ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count)
 	return generic_write_sync(iocb, count);
 }
 
-bool rdaxfs_inode_is_dirty(struct inode *inode)
-{
-	return inode_state_read_once(inode) & I_DIRTY;
-}
-
 bool rdaxfs_mapping_mapped(struct address_space *mapping)
 {
 	return mapping_mapped(mapping);

@@ -64,7 +64,6 @@ void rdaxfs_inode_unlock(struct inode *inode);
 void rdaxfs_inode_unlock_shared(struct inode *inode);
 bool rdaxfs_is_dirsync(struct inode *inode);
 bool rdaxfs_is_sync(struct inode *inode);
-bool rdaxfs_inode_is_dirty(struct inode *inode);
 bool rdaxfs_mapping_mapped(struct address_space *mapping);
 void rdaxfs_sb_end_intwrite(struct super_block *sb);
 void rdaxfs_sb_end_pagefault(struct super_block *sb);

@@ -162,11 +162,6 @@ impl<T: FileSystem> Operations<T> {
             bindings::rdaxfs_dax_break_layout_final(inode);
             bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
             let this = INode::<T>::from_raw(inode);
-            if !delete && bindings::rdaxfs_inode_is_dirty(inode) {
-                // The completion of the last pages changed the tree of blocks, and with it the inode,
-                // when the VFS had written it for the last time. What failed here was told in the log.
-                let _ = T::write_inode(this);
-            }
             T::evict_inode(this, delete);
             if !delete {
                 // An error was noted in the mapping by the buffer's completion.
@@ -189,12 +184,6 @@ impl<T: FileSystem> Operations<T> {
     ///
     /// Called by the VFS with a super block of type `T`.
     unsafe extern "C" fn sync_fs(sb: *mut bindings::super_block, wait: c_int) -> c_int {
-        if wait != 0 {
-            // The VFS has waited for all pages. What their completion did to inodes that it had been
-            // past by then is still to be written.
-            // SAFETY: As the VFS promises, `s_umount` is held.
-            unsafe { bindings::sync_inodes_sb(sb) };
-        }
         // SAFETY: As the VFS promises.
         let sb = unsafe { SuperBlock::from_raw(sb) };
         from_result(|| T::sync_fs(sb, wait != 0).map(|()| 0))
