@@ -191,13 +191,16 @@ impl Listing<'_, '_> {
             self.skipping = *entry.name != *self.name;
             return !self.lost;
         }
-        self.ctx.set_pos(self.positions.told(pos));
+        let told = self.positions.told(pos);
+        self.ctx.set_pos(told);
         if !self
             .ctx
             .emit(entry.name, entry.ino.into(), dtype(entry.file_type))
         {
             return false;
         }
+        // Behind the entry: if what follows cannot be read, the next call is to say so at once.
+        self.ctx.set_pos(told + 1);
         self.last = pos;
         self.name.clear();
         // Without memory the reader may get a name twice.
