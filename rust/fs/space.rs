@@ -57,7 +57,11 @@ fn within(inode: &INode, pos: u64, len: u64) -> Result<(u32, u32)> {
 /// Makes the file `size` bytes long.
 pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
     io.wait_for_direct_io();
-    if size >= io.size() {
+    if size == io.size() {
+        // What was allocated past the end goes, as ext4 and XFS have it.
+        return trim(io);
+    }
+    if size > io.size() {
         zero_tail(io, size)?;
         let lock = io.invalidate_exclusive();
         io.set_size_and_truncate(&lock, size);

@@ -575,7 +575,7 @@ fn switch_under_fsx(bed: &mut Bed) -> Result<()> {
     std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o777))?;
     let seconds = if bed.config.short { 15 } else { 60 };
     let name = dir.join("file");
-    let config = super::tools::fsx_config(&bed.config)?;
+    let config = super::tools::fsx_config()?;
     let end = sys::in_child(|| {
         let played = sys::become_user(1000).context("user").and_then(|()| {
             let mut fsx = Command::new(&tool);

@@ -5,7 +5,7 @@
 use super::{is_dax, pattern};
 use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::skip;
-use crate::stage::{Config, SCRATCH};
+use crate::stage::SCRATCH;
 use anyhow::{ensure, Context, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -44,17 +44,14 @@ fn soak(bed: &Bed) -> Duration {
     Duration::from_secs(if bed.config.short { 20 } else { 120 })
 }
 
-/// Writes fsx's configuration: every operation that the file system under test has.
-pub fn fsx_config(config: &Config) -> Result<PathBuf> {
+/// Writes fsx's configuration: every operation that it knows on Linux.
+pub fn fsx_config() -> Result<PathBuf> {
     let path = Path::new(SCRATCH).join("fsx.toml");
-    // Hole punching and preallocation come with a later issue; until then fsx would stop at them.
-    let allocation = if config.is_rdaxfs() { 0.0 } else { 1.0 };
-    let text = format!(
+    let text =
         "flen = 1048576\n[opsize]\nmax = 131072\n[weights]\nclose_open = 1.0\ninvalidate = 1.0\n\
          truncate = 5.0\nread = 10.0\nwrite = 10.0\nmapread = 10.0\nmapwrite = 10.0\nfsync = 2.0\n\
          fdatasync = 2.0\nsendfile = 3.0\nposix_fadvise = 2.0\ncopy_file_range = 3.0\n\
-         posix_fallocate = {allocation:.1}\npunch_hole = {allocation:.1}\n"
-    );
+         posix_fallocate = 1.0\npunch_hole = 1.0\n";
     std::fs::write(&path, text)?;
     Ok(path)
 }
@@ -71,7 +68,7 @@ fn fsx(bed: &mut Bed) -> Result<()> {
         let count = if bed.config.short { 2_000 } else { 10_000 };
         let output = Command::new(&tool)
             .args(["-S", &seed.to_string(), "-N", &count.to_string(), "-P", SCRATCH, "-f"])
-            .arg(fsx_config(&bed.config)?)
+            .arg(fsx_config()?)
             .arg(&file)
             .output()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
