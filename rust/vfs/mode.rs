@@ -375,7 +375,7 @@ pub struct Switch<'a, T: FileSystem> {
 }
 
 impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
-    /// Keeps faults and mmap away. [`EBUSY`] if one is under way for too long.
+    /// Keeps faults and mmap away. [`EBUSY`] if a fault is under way for too long.
     ///
     /// Tries, and does not wait: a fault that holds the lock may fault again below itself, and would
     /// then wait behind us. A mapping that is being made would have to fail if the mode changed under
@@ -384,9 +384,13 @@ impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
     pub fn begin(io: &'a mut SoleLock<'_, T>) -> Result<Self> {
         let inode: &INode<T> = io.inode;
         let lock = &inode.state().mode;
-        for _ in 0..TRIES {
+        for left in (0..TRIES).rev() {
             if let Some(faults) = lock.faults.try_write() {
                 let invalidate = inode.invalidate_exclusive();
+                // Those that are being prepared for so long are none, or else find out by themselves.
+                if left == 0 {
+                    lock.preparing.store(0, Relaxed);
+                }
                 if lock.preparing.load(Relaxed) == 0 {
                     // INVARIANT: `io` is borrowed mutably as long as this lives, the others are held.
                     return Ok(Self {
@@ -399,9 +403,6 @@ impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
             }
             fsleep(PAUSE);
         }
-        // Those that are being prepared for so long are none: see `preparing`. If one is after all, it
-        // finds out by itself.
-        lock.preparing.store(0, Relaxed);
         Err(EBUSY)
     }
 
