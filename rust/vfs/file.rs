@@ -388,8 +388,7 @@ impl<T: Operations> Table<T> {
                 splice_write: Some(bindings::iter_file_splice_write),
                 iopoll: Some(bindings::iocb_bio_iopoll),
                 unlocked_ioctl: Some(Self::ioctl),
-                #[cfg(CONFIG_COMPAT)]
-                compat_ioctl: Some(bindings::compat_ptr_ioctl),
+                compat_ioctl: bindings::compat_ptr_ioctl,
                 mmap_prepare: Some(mm::mmap_prepare::<T>),
                 // Aligns mappings so that 2 MiB of a file can lie under 2 MiB of addresses.
                 get_unmapped_area: Some(bindings::thp_get_unmapped_area),
