@@ -72,7 +72,7 @@ pub fn alloc_blocks(tx: &Transaction<'_>, inode: &INode, request: Request) -> Re
     let sb = tx.sb();
     let data = sb.data().get_ref();
     let geometry = data.geometry();
-    let len = u64::from(request.len).min(available(sb, request.tree)) as u32;
+    let len = available(sb, request.len, request.tree);
     if len == 0 {
         return Err(ENOSPC);
     }
@@ -100,26 +100,23 @@ pub fn alloc_blocks(tx: &Transaction<'_>, inode: &INode, request: Request) -> Re
     Ok(run)
 }
 
-/// How many blocks the current task may have: all that are free, for a `tree`, else not those that
-/// are kept for trees, and, unless it is privileged, not those that are reserved.
-fn available(sb: &SuperBlock, tree: bool) -> u64 {
+/// How many of `len` blocks the current task may have: of those that are free, all for a `tree`, else
+/// not those that are kept for trees, and, unless it is privileged, not those that are reserved.
+fn available(sb: &SuperBlock, len: u32, tree: bool) -> u32 {
     let data = sb.data();
     let free = data.groups.free_blocks();
+    let beyond = |kept: u64| free.saturating_sub(kept).min(len.into()) as u32;
     if tree {
-        return free;
+        return beyond(0);
     }
     let kept = data.tree_reserve();
-    let reserved = kept.saturating_add(data.reserved_blocks());
-    if free > reserved.saturating_add(u32::MAX.into()) {
-        return free;
-    }
+    let for_all = beyond(kept.saturating_add(data.reserved_blocks()));
     let (uid, gid) = data.reserved_for();
-    let kept = if vfs::may_use_reserved(uid, gid) {
-        kept
-    } else {
-        reserved
-    };
-    free.saturating_sub(kept)
+    // To ask is noted in the audit log, so it is only done where it matters.
+    if for_all < len && vfs::may_use_reserved(uid, gid) {
+        return beyond(kept);
+    }
+    for_all
 }
 
 /// The group that the inode is in.

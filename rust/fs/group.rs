@@ -136,7 +136,10 @@ impl Groups {
             let (place, offset) = geometry.desc_place(nr).map_err(bad)?;
             let buffer = match block.take() {
                 Some(buffer) if buffer.nr() == place.get() => buffer,
-                _ => sb.read_buffer(place.get())?,
+                _ => {
+                    sb.read_ahead(place.get() + 1);
+                    sb.read_buffer(place.get())?
+                }
             };
             block = Some(buffer.clone());
             let mut bytes = [0; GroupDesc::MAX_SIZE];
