@@ -170,7 +170,8 @@ pub fn insert<S: Store>(
     store: &mut S,
     extent: ValidExtent,
 ) -> Result<(), S::Error> {
-    let mut edit = Edit::open(root, store, extent.lblk())?;
+    let mut edit = Edit::new(root, store);
+    edit.descend(extent.lblk())?;
     let pos = edit.leaf_pos;
     let left = edit.extent_before(pos)?;
     let right = edit.extent(pos)?;
@@ -197,7 +198,8 @@ pub fn convert<S: Store>(
     if from >= to {
         return Ok(to);
     }
-    let mut edit = Edit::open(root, store, from)?;
+    let mut edit = Edit::new(root, store);
+    edit.descend(from)?;
     let mut pos = edit.leaf_pos;
     let before = edit.extent_before(pos)?.filter(|e| e.contains(from));
     let found = match before {
@@ -270,7 +272,8 @@ pub fn remove<S: Store>(
     if from >= to {
         return Ok(removed);
     }
-    let mut edit = Edit::open(root, store, to - 1)?;
+    let mut edit = Edit::new(root, store);
+    edit.descend(to - 1)?;
     let end = edit.leaf_pos;
     let mut pos = end;
     let (mut before, mut after) = (None, None);

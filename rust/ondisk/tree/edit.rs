@@ -57,10 +57,13 @@ pub(super) struct Edit<'a, S: Store> {
 }
 
 impl<'a, S: Store> Edit<'a, S> {
-    /// Copies the path to the leaf for `lblk`.
-    pub(super) fn open(root: &Root, store: &'a mut S, lblk: u32) -> Result<Self, S::Error> {
+    /// A change of which no path is known yet; [`descend`](Self::descend) comes next.
+    ///
+    /// Cannot fail, so that this large value is made where it stays.
+    pub(super) fn new(root: &Root, store: &'a mut S) -> Self {
         let blocks = store.blocks();
-        let mut edit = Self {
+        // INVARIANT: No levels yet.
+        Self {
             store,
             blocks,
             root: *root,
@@ -72,11 +75,16 @@ impl<'a, S: Store> Edit<'a, S> {
             freed: [None; 2 * MAX_DEPTH],
             leaf_pos: 0,
             span: Span { low: 0, high: END },
-        };
+        }
+    }
+
+    /// Copies the path to the leaf for `lblk`.
+    pub(super) fn descend(&mut self, lblk: u32) -> Result<(), S::Error> {
         loop {
-            let level = edit.depth;
-            let mut span = edit.span;
-            let (pos, depth, at) = edit.look(level, |node| {
+            let level = self.depth;
+            let mut span = self.span;
+            let blocks = self.blocks;
+            let (pos, depth, at) = self.look(level, |node| {
                 span.check(node)?;
                 let pos = node.find(lblk);
                 if node.depth() == 0 {
@@ -86,13 +94,13 @@ impl<'a, S: Store> Edit<'a, S> {
                 let pos = pos.saturating_sub(1);
                 Ok((pos, node.depth(), Some(node.child(pos, &blocks)?)))
             })?;
-            edit.span = span;
+            self.span = span;
             let Some(at) = at else {
-                edit.leaf_pos = pos;
-                return Ok(edit);
+                self.leaf_pos = pos;
+                return Ok(());
             };
-            edit.set_pos(level, pos);
-            edit.push(level, at, depth)?;
+            self.set_pos(level, pos);
+            self.push(level, at, depth)?;
         }
     }
 
@@ -445,13 +453,20 @@ impl<'a, S: Store> Edit<'a, S> {
         }
     }
 
-    /// Hands the changed nodes to the store and sets the root.
-    pub(super) fn publish(self, root: &mut Root) -> Result<(), S::Error> {
-        let changed = self.levels.into_iter().flatten().filter(|l| l.dirty);
-        let fresh = self.fresh.into_iter().flatten();
-        for (at, node) in changed.map(|l| (l.at, l.node)).chain(fresh) {
-            self.store.write(at, node)?;
+    /// Hands the changed nodes to the store and sets the root: the end of the change.
+    pub(super) fn publish(&mut self, root: &mut Root) -> Result<(), S::Error> {
+        for slot in &mut self.levels {
+            if let Some(level) = slot.take_if(|level| level.dirty) {
+                self.store.write(level.at, level.node)?;
+            }
         }
+        for slot in &mut self.fresh {
+            if let Some((at, node)) = slot.take() {
+                self.store.write(at, node)?;
+            }
+        }
+        // INVARIANT: What is left in the levels is not looked at again.
+        self.depth = 0;
         *root = self.root;
         for at in self.freed.into_iter().flatten() {
             self.store.free(at)?;
