@@ -205,6 +205,7 @@ impl<T: Operations> VmOps<T> {
         mapped: Some(Self::mapped),
         fault: Some(Self::dax_fault),
         huge_fault: Some(Self::dax_huge_fault),
+        map_pages: Some(Self::map_nothing),
         page_mkwrite: Some(Self::dax_mkwrite),
         pfn_mkwrite: Some(Self::dax_mkwrite),
         ..pin_init::zeroed()
@@ -240,6 +241,21 @@ impl<T: Operations> VmOps<T> {
     unsafe extern "C" fn dax_huge_fault(vmf: *mut bindings::vm_fault, order: c_uint) -> c_uint {
         // SAFETY: As promised by the caller.
         T::dax_fault(unsafe { Fault::from_raw(vmf) }, Order(order)).0
+    }
+
+    /// There is nothing to map around a DAX fault. But of a table without `map_pages` the kernel
+    /// believes that its handlers want the mmap lock, and tries each fault twice: first under the
+    /// lock of the VMA, then under that one.
+    ///
+    /// # Safety
+    ///
+    /// None is needed.
+    unsafe extern "C" fn map_nothing(
+        _vmf: *mut bindings::vm_fault,
+        _start: c_ulong,
+        _end: c_ulong,
+    ) -> c_uint {
+        0
     }
 
     /// # Safety
