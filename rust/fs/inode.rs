@@ -326,7 +326,7 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
 }
 
 /// Makes the inode as it is now part of the transaction, where it may not wait for
-/// [`write`]: after data was written back. [`WRITE_CREDITS`].
+/// [`write()`]: after data was written back. [`WRITE_CREDITS`].
 pub fn update(tx: &Transaction<'_>, inode: &INode) -> Result {
     store(tx, inode, 0)
 }
