@@ -12,7 +12,7 @@ pub fn of(map: &Mapping) -> Result<String> {
     let head = lines.next().context("the mapping is not in smaps")?;
     // Field names begin with a capital letter, the first line of an entry with an address.
     let fields = lines.take_while(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
-    Ok([head].into_iter().chain(fields).map(|line| format!("{line}\n")).collect())
+    Ok([head].into_iter().chain(fields).flat_map(|line| [line, "\n"]).collect())
 }
 
 /// Is this two-letter flag in the VmFlags line of the mapping?

@@ -221,11 +221,11 @@ fn same_statfs(ours: &StatFs, theirs: &StatFs, what: &str) -> Result<()> {
         [
             s.f_bsize as u64,
             s.f_frsize as u64,
-            s.f_blocks as u64,
-            s.f_bfree as u64,
-            s.f_bavail as u64,
-            s.f_files as u64,
-            s.f_ffree as u64,
+            s.f_blocks,
+            s.f_bfree,
+            s.f_bavail,
+            s.f_files,
+            s.f_ffree,
             s.f_namelen as u64,
         ]
     };
