@@ -212,7 +212,7 @@ fn first_file(dir: &Path) -> Result<PathBuf> {
 /// Bytes that tell each place of a file from every other.
 fn content(seed: u64, at: usize) -> Vec<u8> {
     let words = (at as u64 / 8)..(at as u64 / 8 + PIECE as u64 / 8);
-    words.flat_map(|n| (n * 0x9e37_79b9_7f4a_7c15 ^ seed).to_le_bytes()).collect()
+    words.flat_map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed).to_le_bytes()).collect()
 }
 
 fn pieces() -> impl Iterator<Item = usize> {
