@@ -107,7 +107,7 @@ pub struct SuperData {
     options: SpinLock<Options>,
     /// The super block on the disk.
     #[pin]
-    buffer: Mutex<Buffer>,
+    place: Mutex<Place>,
 }
 
 impl SuperData {
@@ -151,8 +151,7 @@ pub fn fill_super(
 ) -> Result<Pin<KBox<SuperData>>> {
     sb.set_min_block_size(SIZE as u32)?;
     let mut bytes = [0; SIZE];
-    let (_, at) = read_super(sb)?;
-    at.read_at(&mut bytes)?;
+    Place::find(sb)?.read(&mut bytes)?;
     let device = sb.device_bytes();
     let geometry = Geometry::parse(&bytes, crc32c, device).map_err(|error| refuse(fc, error))?;
     if sb.set_block_size(geometry.block_size()).is_err() {
@@ -184,7 +183,7 @@ pub fn fill_super(
         }
         LoadError::Other(error) => error,
     })?;
-    let (buffer, _) = read_super(sb)?;
+    let place = Place::find(sb)?;
     KBox::try_pin_init(
         try_pin_init!(SuperData {
             overhead: geometry.overhead_blocks(),
@@ -199,7 +198,7 @@ pub fn fill_super(
             failed: Atomic::new(false),
             attributes <- new_mutex!((), "rdaxfs_attributes"),
             options <- new_spinlock!(options, "rdaxfs_options"),
-            buffer <- new_mutex!(buffer, "rdaxfs_super"),
+            place <- new_mutex!(place, "rdaxfs_super"),
         }),
         GFP_KERNEL,
     )
@@ -280,42 +279,41 @@ fn set_facts(sb: &mut SuperBlock<New>, geometry: &Geometry) {
     sb.set_time_range(*times.start(), *times.end());
 }
 
-/// Where the super block is in its block.
-struct Place(Buffer, usize);
+/// Where the super block is: a block, and the byte in it.
+struct Place {
+    buffer: Buffer,
+    offset: usize,
+}
 
 impl Place {
-    fn read_at(&self, bytes: &mut [u8; SIZE]) -> Result {
-        self.0.read_at(self.1, bytes)
+    /// Reads the block, of the size that blocks have now.
+    fn find<S>(sb: &SuperBlock<S>) -> Result<Self> {
+        let bits = sb.block_bits();
+        Ok(Self {
+            buffer: sb.read_buffer(OFFSET >> bits)?,
+            offset: (OFFSET & ((1 << bits) - 1)) as usize,
+        })
     }
-}
 
-/// Where in its block the super block begins.
-fn super_offset<S>(sb: &SuperBlock<S>) -> usize {
-    OFFSET as usize & (sb.block_size() - 1)
-}
-
-/// Reads the block that has the super block.
-fn read_super<S>(sb: &SuperBlock<S>) -> Result<(Buffer, Place)> {
-    let buffer = sb.read_buffer(OFFSET >> sb.block_bits())?;
-    let offset = super_offset(sb);
-    Ok((buffer.clone(), Place(buffer, offset)))
+    fn read(&self, bytes: &mut [u8; SIZE]) -> Result {
+        self.buffer.read_at(self.offset, bytes)
+    }
 }
 
 /// Changes the super block on the disk.
 ///
 /// Works in whatever state the file system is: see [`Transaction::for_super_block`].
 fn update_super(sb: &SuperBlock, wait: bool, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
-    let buffer = sb.data().get_ref().buffer.lock();
-    let offset = super_offset(sb);
+    let place = sb.data().get_ref().place.lock();
     let mut bytes = [0; SIZE];
-    buffer.read_at(offset, &mut bytes)?;
+    place.read(&mut bytes)?;
     let disk = DiskSuperBlock::from_bytes_mut(&mut bytes);
     change(disk);
     disk.set_wtime(now_seconds());
     disk.seal(Csum::new(crc32c));
-    Transaction::for_super_block(sb).write_at(&buffer, offset, &bytes, None)?;
+    Transaction::for_super_block(sb).write_at(&place.buffer, place.offset, &bytes, None)?;
     if wait {
-        buffer.sync()?;
+        place.buffer.sync()?;
     }
     Ok(())
 }
@@ -381,7 +379,7 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
                 return Err(EROFS);
             }
             let mut bytes = [0; SIZE];
-            read_super(sb)?.1.read_at(&mut bytes)?;
+            data.get_ref().place.lock().read(&mut bytes)?;
             let disk = DiskSuperBlock::from_bytes(&bytes);
             check_writable(
                 sb.device_is_read_only(),
