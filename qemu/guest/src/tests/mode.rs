@@ -370,6 +370,11 @@ fn busy_executed(bed: &mut Bed) -> Result<()> {
         std::fs::write(&path, std::fs::read("/usr/bin/sleep")?)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
         let mut child = Command::new(&path).arg("60").spawn()?;
+        // `spawn` returns when exec cannot fail any more, which is before the program is mapped.
+        let maps = format!("/proc/{}/maps", child.id());
+        while !std::fs::read_to_string(&maps)?.contains("/program") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let file = File::open(&path)?;
         let checked = refuses(&file, dax);
         child.kill()?;
