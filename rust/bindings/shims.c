@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Functions for what Rust cannot call: inline functions and macros. Nothing else belongs
- * here; the contract of each shim is that of the C function or macro it stands for.
+ * Functions for what Rust cannot call, inline functions and macros, and the module parameters
+ * that module! cannot declare: strings. Nothing else belongs here; the contract of each shim is
+ * that of the C function or macro it stands for.
  */
 #include <linux/blkdev.h>
 #include <linux/compat.h>
@@ -9,6 +10,7 @@
 #include <linux/dax.h>
 #include <linux/jbd2.h>
 #include <linux/kdev_t.h>
+#include <linux/moduleparam.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
 
@@ -297,6 +299,15 @@ void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc)
 {
 	vma_desc_set_flags(desc, VMA_MIXEDMAP_BIT, VMA_HUGEPAGE_BIT);
 }
+
+/* linux/moduleparam.h */
+
+char *rdaxfs_fstype = "rdaxfs";
+/* Not for sparse, of which 0.6.4 takes the length of a string for no constant. */
+#ifndef __CHECKER__
+module_param_named(fstype, rdaxfs_fstype, charp, 0444);
+MODULE_PARM_DESC(fstype, "name under which the file system is registered (default: rdaxfs)");
+#endif
 
 /* linux/pagemap.h */
 

@@ -84,6 +84,9 @@ bool rdaxfs_folio_maybe_dma_pinned(struct folio *folio);
 bool rdaxfs_vma_desc_is_sync(const struct vm_area_desc *desc);
 void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc);
 
+/* linux/moduleparam.h: set before the module's init function is called, and constant from then on */
+extern char *rdaxfs_fstype;
+
 /* linux/pagemap.h */
 bool rdaxfs_mapping_empty(struct address_space *mapping);
 void rdaxfs_mapping_set_folio_order_range(struct address_space *mapping, unsigned int min, unsigned int max);

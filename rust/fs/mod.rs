@@ -66,11 +66,8 @@ impl FileSystem for RdaxFs {
     type INodeData = Info;
     type Params = options::Options;
 
+    const NAME: &'static CStr = c"rdaxfs";
     const PARAMETERS: &'static Parameters = &options::PARAMETERS;
-
-    fn name() -> &'static CStr {
-        c"rdaxfs"
-    }
 
     fn params(sb: Option<&SuperBlock>) -> Result<Self::Params> {
         Ok(sb.map_or_else(options::Options::default, |sb| sb.data().options()))

@@ -89,18 +89,19 @@ unsafe impl<T: FileSystem> Send for Registration<T> {}
 unsafe impl<T: FileSystem> Sync for Registration<T> {}
 
 impl<T: FileSystem> Registration<T> {
-    /// Registers the type. [`EBUSY`] if its name is taken.
-    pub fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    /// Registers the type as `name`, for `mount(2)` and `/proc/filesystems`; elsewhere it keeps its
+    /// own. [`EBUSY`] if the name is taken.
+    pub fn new(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             cache: INodeCache::new(c"rdaxfs_inode_cache")?,
-            sysfs: sysfs::Root::new(T::name())?,
+            sysfs: sysfs::Root::new(T::NAME)?,
             fs_type <- Opaque::try_ffi_init(move |slot: *mut bindings::file_system_type| {
                 // SAFETY: The slot is ours to write, and pinned. The type is unregistered before
                 // it goes, and before the module does, since it names the module as its owner.
                 unsafe {
                     slot.write(bindings::file_system_type {
                         owner: module.as_ptr(),
-                        name: T::name().as_char_ptr(),
+                        name: name.as_char_ptr(),
                         fs_flags: (bindings::FS_REQUIRES_DEV | bindings::FS_ALLOW_IDMAP) as i32,
                         init_fs_context: Some(context::init_fs_context::<T>),
                         parameters: T::PARAMETERS.as_ptr().cast(),

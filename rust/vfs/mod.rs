@@ -26,6 +26,7 @@ pub mod lock;
 pub mod log;
 pub mod mm;
 pub mod mode;
+pub mod param;
 pub mod readdir;
 pub mod super_block;
 pub mod symlink;
@@ -104,8 +105,8 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
     /// Mount options while they are parsed.
     type Params: Send;
 
-    /// The name under which the type is registered.
-    fn name() -> &'static CStr;
+    /// The name of the type.
+    const NAME: &'static CStr;
 
     /// The mount options that [`parse_param`](Self::parse_param) understands.
     const PARAMETERS: &'static context::Parameters;

@@ -96,11 +96,17 @@ impl Config {
 
     /// Inserts the module under test.
     pub fn insert_module(&self) -> Result<()> {
-        match &self.module {
-            Some(path) => run("insmod", &[&path.to_string_lossy()]),
-            None => run("modprobe", &[&self.fstype]),
-        }
-        .map(|_| ())
+        self.insert_module_with(&[])
+    }
+
+    /// Inserts the module under test with parameters, each `name=value`.
+    pub fn insert_module_with(&self, params: &[&str]) -> Result<()> {
+        let path = self.module.as_ref().map(|path| path.to_string_lossy());
+        let (program, module) = match &path {
+            Some(path) => ("insmod", path.as_ref()),
+            None => ("modprobe", self.fstype.as_str()),
+        };
+        run(program, &[&[module], params].concat()).map(|_| ())
     }
 }
 

@@ -33,6 +33,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("mount::many_times", BOTH, many_times),
         Test::new("mount::busy", RAM, busy),
         Test::bare("mount::not_an_image", RAM, not_an_image),
+        Test::bare("mount::another_name", RAM, another_name),
         Test::bare("mount::module_leaves_nothing", INODE, module_leaves_nothing).seconds(300),
     ]
 }
@@ -383,6 +384,35 @@ fn module_leaves_nothing(bed: &mut Bed) -> Result<()> {
         ensure!(found.is_empty(), "kmemleak found\n{found}");
     }
     Ok(())
+}
+
+/// `fstype=` registers the file system under that name, if it is one and free.
+fn another_name(bed: &mut Bed) -> Result<()> {
+    if !bed.config.is_rdaxfs() {
+        skip!("about the module under test");
+    }
+    bed.mkfs("64M", &[])?;
+    rmmod().context("rmmod")?;
+    let under_other_names = || -> Result<()> {
+        for name in ["", "ext.4", "ext/4", "ext4"] {
+            let inserted = bed.config.insert_module_with(&[&format!("fstype={name}")]);
+            ensure!(inserted.is_err(), "inserted under the name {name:?}");
+        }
+        bed.config.insert_module_with(&["fstype=rdaxfs_2"])?;
+        ensure!(stage::registered("rdaxfs_2")? && !stage::registered("rdaxfs")?);
+        let mount = bed.image.mount("rdaxfs_2", "")?;
+        let info = std::fs::read_to_string("/proc/self/mounts")?;
+        ensure!(info.contains(" rdaxfs_2 "), "the mount bears another name: {info}");
+        mount.unmount()?;
+        rmmod().context("rmmod of the other name")
+    };
+    let done = under_other_names();
+    if stage::registered("rdaxfs_2")? {
+        rmmod().context("rmmod after a failure")?;
+    }
+    bed.config.insert_module()?;
+    done?;
+    bed.mount()
 }
 
 fn rmmod() -> Result<(), Errno> {
