@@ -28,6 +28,11 @@ bool rdaxfs_bdev_read_only(struct block_device *bdev)
 	return bdev_read_only(bdev);
 }
 
+unsigned int rdaxfs_bdev_write_zeroes_unmap_sectors(struct block_device *bdev)
+{
+	return bdev_write_zeroes_unmap_sectors(bdev);
+}
+
 /* linux/buffer_head.h */
 
 void rdaxfs_brelse(struct buffer_head *bh)

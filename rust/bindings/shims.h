@@ -16,6 +16,7 @@
 /* linux/blkdev.h */
 u64 rdaxfs_bdev_nr_bytes(struct block_device *bdev);
 bool rdaxfs_bdev_read_only(struct block_device *bdev);
+unsigned int rdaxfs_bdev_write_zeroes_unmap_sectors(struct block_device *bdev);
 
 /* linux/buffer_head.h */
 void rdaxfs_brelse(struct buffer_head *bh);

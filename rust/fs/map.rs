@@ -5,8 +5,8 @@
 //! Readers ask [`map_blocks`]. The last extent found is remembered, so that a run of faults or reads
 //! within one extent costs no walk and does not touch the lock of the tree.
 //!
-//! Changes are [`allocate`], [`convert_blocks`], [`zero_unwritten`] and [`remove_blocks`]. Each step of one is a transaction
-//! of bounded size, in which the tree goes from one complete state to the next. Blocks that are in the
+//! Changes are [`allocate`], [`convert_blocks`], [`zero_unwritten`], [`remove_blocks`], [`shift_left`] and
+//! [`shift_right`]. Each step of one is a transaction of bounded size, in which the tree goes from one complete state to the next. Blocks that are in the
 //! tree as written hold data or zeros, never what somebody else left there: they are zeroed, or
 //! unwritten, before they get in.
 
@@ -356,6 +356,34 @@ pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
     Ok(())
 }
 
+/// Moves the blocks from `from` on by `by` blocks to the left, where there are none. Nobody may use
+/// them meanwhile. A leaf of the tree at a time: see [`tree::shift_left`].
+pub fn shift_left(inode: &INode, from: u32, by: u32) -> Result {
+    let mut next = from;
+    while next < END {
+        let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
+        next = change(&tx, inode, |root, nodes| {
+            tree::shift_left(root, nodes, next, by)
+        })?;
+        inode::update(&tx, inode)?;
+    }
+    Ok(())
+}
+
+/// Moves the blocks from `from` on by `by` blocks to the right, as [`shift_left`] does. [`EFBIG`], and
+/// nothing has moved, if that is further than a file can go.
+pub fn shift_right(inode: &INode, from: u32, by: u32) -> Result {
+    let mut to = END;
+    while from < to {
+        let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
+        to = change(&tx, inode, |root, nodes| {
+            tree::shift_right(root, nodes, from, to, by)
+        })?;
+        inode::update(&tx, inode)?;
+    }
+    Ok(())
+}
+
 /// Takes back what [`allocate`] did in this transaction, in a few calls, for the blocks `from..to`.
 pub fn unallocate(tx: &Transaction<'_>, inode: &INode, from: u32, to: u32) -> Result {
     let mut end = to;
@@ -402,11 +430,15 @@ fn change<R>(
     ret
 }
 
-/// Zeroes blocks through the device's memory. Only for files in DAX mode.
+/// Zeroes blocks on the device, and waits. Nothing of them is cached.
 fn zero(inode: &INode, start: BlockNr, len: u32) -> Result {
-    let bits = inode.sb().block_bits();
-    let dax = inode.sb().data().get_ref().dax.as_ref().ok_or(EIO)?;
-    dax.zero(start.get() << bits, u64::from(len) << bits)
+    let sb = inode.sb();
+    let bits = sb.block_bits();
+    let (addr, len) = (start.get() << bits, u64::from(len) << bits);
+    match &sb.data().get_ref().dax {
+        Some(dax) => dax.zero(addr, len),
+        None => sb.zero_device(addr, len),
+    }
 }
 
 fn blocks(inode: &INode) -> Blocks {

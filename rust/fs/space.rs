@@ -38,6 +38,9 @@ use kernel::prelude::*;
 /// As much as one DAX entry can cover: storing to one byte of it makes all of it dirty.
 const DAX_ENTRY: u64 = 2 << 20;
 
+/// The blocks that are zeroed on the device at once.
+const MAX_ZEROED: u32 = 1 << 12;
+
 /// The blocks that have a byte of the `len` from `pos` on: the first, and one past the last.
 pub fn covering(inode: &INode, pos: u64, len: u64) -> Result<(u32, u32)> {
     let bits = inode.sb().block_bits();
@@ -158,9 +161,19 @@ pub fn fallocate(file: &File<RdaxFs>, mode: Fallocate, pos: u64, len: u64) -> Re
         }
         Fallocate::ZeroRange { keep_size } => {
             check_size(&io, pos, len, keep_size)?;
-            zero_range(&io, pos, len)?;
+            zero_range(&io, pos, len, Fill::Unwritten)?;
             grow(&io, pos, len, keep_size)?;
         }
+        Fallocate::WriteZeroes => {
+            if !can_write_zeroes(&io) {
+                return Err(EOPNOTSUPP);
+            }
+            check_size(&io, pos, len, false)?;
+            zero_range(&io, pos, len, Fill::Zeroed)?;
+            grow(&io, pos, len, false)?;
+        }
+        Fallocate::CollapseRange => collapse(&io, pos, len)?,
+        Fallocate::InsertRange => insert(&io, pos, len)?,
     }
     io.mark_dirty();
     let synchronous = file.is_synchronous();
@@ -211,13 +224,85 @@ fn punch(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
     zero(io, &lock, pos, len.min(io.size().saturating_sub(pos)))
 }
 
-/// Makes the range read as zeros, from blocks that it has.
-fn zero_range(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
+/// Makes the range read as zeros, from blocks that it has; with [`Fill::Zeroed`], that hold zeros.
+fn zero_range(io: &Locked<RdaxFs>, pos: u64, len: u64, fill: Fill) -> Result {
     let mut lock = io.invalidate_exclusive();
     unmap(io, &mut lock, pos, pos + len)?;
     let (from, to) = within(io, pos, len)?;
     map::convert_blocks(io, from, to, true)?;
     zero(io, &lock, pos, len.min(io.size().saturating_sub(pos)))?;
-    drop(lock);
-    allocate(io, pos, len)
+    allocate(io, pos, len)?;
+    if fill == Fill::Zeroed {
+        write_zeroes(io, pos, len)?;
+    }
+    Ok(())
+}
+
+/// Whether zeros can be put on the device at less than the price of writing them.
+fn can_write_zeroes(inode: &INode) -> bool {
+    inode.sb().data().dax.is_some() || inode.sb().can_unmap_to_zeroes()
+}
+
+/// Zeroes the unwritten blocks of the range on the device, of which nothing is cached, so that they are
+/// written ones.
+fn write_zeroes(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
+    let (mut lblk, to) = covering(io, pos, len)?;
+    while lblk < to {
+        let (done, _) = map::zero_unwritten(io, lblk, (to - lblk).min(MAX_ZEROED))?;
+        lblk = lblk.saturating_add(done.len);
+    }
+    Ok(())
+}
+
+/// [`EINVAL`] unless the range is one of whole blocks.
+fn check_aligned(inode: &INode, pos: u64, len: u64) -> Result {
+    let mask = inode.sb().block_size() as u64 - 1;
+    if (pos | len) & mask != 0 {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Takes the range, which ends before the file does, out of the file.
+///
+/// After a crash half way, part of what is behind the range has not moved yet, and there is a hole
+/// before it.
+fn collapse(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
+    check_aligned(io, pos, len)?;
+    if pos + len >= io.size() {
+        return Err(EINVAL);
+    }
+    let (from, to) = covering(io, pos, len)?;
+    let mut lock = io.invalidate_exclusive();
+    unmap(io, &mut lock, pos, i64::MAX as u64)?;
+    map::remove_blocks(io, from, to)?;
+    map::shift_left(io, to, to - from)?;
+    io.set_size_and_truncate(&lock, io.size() - len);
+    Ok(())
+}
+
+/// Moves what is at `pos`, before the end of the file, and behind it, so that there is a hole.
+///
+/// The file is as long as it will be before anything moves: after a crash half way nothing is past its
+/// end.
+fn insert(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
+    check_aligned(io, pos, len)?;
+    let size = io.size();
+    if pos >= size {
+        return Err(EINVAL);
+    }
+    let longer = size.checked_add(len).ok_or(EFBIG)?;
+    io.check_size(longer)?;
+    let (from, to) = covering(io, pos, len)?;
+    let mut lock = io.invalidate_exclusive();
+    unmap(io, &mut lock, pos, i64::MAX as u64)?;
+    // Nothing moves if there is not room for all of it.
+    io.set_size(longer);
+    let moved = map::shift_right(io, from, to - from);
+    if moved == Err(EFBIG) {
+        io.set_size(size);
+    }
+    moved?;
+    grown(io);
+    Ok(())
 }

@@ -148,6 +148,13 @@ impl ValidExtent {
         Self::new(self.lblk, self.run, unwritten).ok()
     }
 
+    /// The same blocks of the file system, `by` blocks further on in the file, or further to its
+    /// beginning; nothing if that leaves the range of logical blocks.
+    pub fn shifted(&self, by: i64) -> Option<Self> {
+        let lblk = u32::try_from(i64::from(self.lblk).checked_add(by)?).ok()?;
+        Self::new(lblk, self.run, self.unwritten).ok()
+    }
+
     /// The one extent that both make, if `next` continues `self` in the file and on the disk, is in the
     /// same state, and the whole is not too long.
     pub fn merge(&self, next: &Self, blocks: &Blocks) -> Option<Self> {

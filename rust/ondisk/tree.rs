@@ -3,8 +3,8 @@
 //! Extent trees: which blocks of the file system hold the blocks of a file.
 //!
 //! A tree is its root, the 60 bytes of `i_block`, and the nodes below, which a [`Store`] reads, writes,
-//! allocates and frees. Every change is one call of [`insert`], [`convert`] or [`remove`], and works in
-//! the same way: walk from the root to one leaf over private copies of the nodes, allocate what new
+//! allocates and frees. Every change is one call of [`insert`], [`convert`], [`remove`],
+//! [`shift_left`] or [`shift_right`], and works in the same way: walk from the root to one leaf over private copies of the nodes, allocate what new
 //! nodes it takes, change the copies, and only then hand them to [`Store::write`] and set the root. So
 //! an error before that leaves the tree as it was, and no call touches more nodes than
 //! [`nodes_touched`] says: a transaction can reserve room for it.
@@ -303,6 +303,76 @@ pub fn remove<S: Store>(
         edit.publish(root)?;
     }
     Ok(removed)
+}
+
+/// Moves all extents from `from` on, of which the `by` blocks before it have none, by `by` blocks to the
+/// left, and answers from where to go on: all is done when that is [`END`].
+///
+/// Each call moves the extents of one leaf, and leaves a complete tree: so each can be a transaction of
+/// its own. It allocates nothing. Nobody may use the tree in between.
+pub fn shift_left<S: Store>(
+    root: &mut Root,
+    store: &mut S,
+    from: u32,
+    by: u32,
+) -> Result<u32, S::Error> {
+    let mut edit = Edit::new(root, store);
+    edit.descend(from)?;
+    let next = edit.span.high;
+    let first = edit.position(from)?;
+    let room = edit.extent_before(first)?.map_or(0, |left| left.end());
+    if edit.extent(first)?.is_some() {
+        if from.checked_sub(by).is_none_or(|to| to < room) {
+            return Err(edit.leaf_error(Error::Corrupt("extent to be moved has no room")));
+        }
+        edit.shift(first..usize::MAX, -i64::from(by))?;
+        // What meets again there becomes one.
+        edit.replace(first, 1, [edit.extent(first)?, None, None])?;
+        edit.publish(root)?;
+    }
+    Ok(next)
+}
+
+/// Moves all extents from `from` up to `to`, which is [`END`] in the first call, by `by` blocks to the
+/// right, and answers what `to` is in the next: all is done when that is `from`. An extent that `from`
+/// lies in is cut in two.
+///
+/// As for [`shift_left`], from the last leaf to the first; what is allocated is for the cut. The first
+/// call fails with [`Error::TooLarge`], and nothing has moved, if blocks would get past [`END`].
+pub fn shift_right<S: Store>(
+    root: &mut Root,
+    store: &mut S,
+    from: u32,
+    to: u32,
+    by: u32,
+) -> Result<u32, S::Error> {
+    if from >= to {
+        return Ok(from);
+    }
+    let mut edit = Edit::new(root, store);
+    edit.descend(to - 1)?;
+    let rest = edit.span.low.max(from);
+    let end = edit.leaf_pos;
+    let last = edit.extent_before(end)?.map_or(0, |last| last.end());
+    let room = edit.extent(end)?.map_or(edit.span.high, |next| next.lblk());
+    if last > from && last.checked_add(by).is_none_or(|last| last > room) {
+        return Err(edit.leaf_error(if room == END {
+            Error::TooLarge
+        } else {
+            Error::Corrupt("extent to be moved has no room")
+        }));
+    }
+    let first = edit.position(from)?;
+    edit.shift(first..end, i64::from(by))?;
+    let cut = edit.extent_before(first)?.filter(|e| e.contains(from));
+    if let Some(extent) = cut {
+        let after = extent.part(from, END).and_then(|e| e.shifted(by.into()));
+        edit.replace(first - 1, 1, [extent.part(0, from), after, None])?;
+    } else if first < end {
+        edit.replace(first, 1, [edit.extent(first)?, None, None])?;
+    }
+    edit.publish(root)?;
+    Ok(rest)
 }
 
 /// The logical blocks that a node may have entries for.

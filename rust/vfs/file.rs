@@ -260,6 +260,12 @@ pub enum Fallocate {
         /// As above.
         keep_size: bool,
     },
+    /// The same, with zeros on the device, so that the first write finds all done.
+    WriteZeroes,
+    /// Take the range out of the file: what is behind it moves there.
+    CollapseRange,
+    /// Put a hole into the file: what is there moves behind it.
+    InsertRange,
 }
 
 impl Fallocate {
@@ -267,9 +273,15 @@ impl Fallocate {
     fn from_bits(bits: u32) -> Option<Self> {
         let keep_size = bits & bindings::FALLOC_FL_KEEP_SIZE != 0;
         match bits & !bindings::FALLOC_FL_KEEP_SIZE {
-            bindings::FALLOC_FL_ALLOCATE_RANGE => Some(Self::Allocate { keep_size }),
+            // No block is shared, so this is all that there is to do.
+            bindings::FALLOC_FL_ALLOCATE_RANGE | bindings::FALLOC_FL_UNSHARE_RANGE => {
+                Some(Self::Allocate { keep_size })
+            }
             bindings::FALLOC_FL_PUNCH_HOLE => Some(Self::PunchHole),
             bindings::FALLOC_FL_ZERO_RANGE => Some(Self::ZeroRange { keep_size }),
+            bindings::FALLOC_FL_WRITE_ZEROES => Some(Self::WriteZeroes),
+            bindings::FALLOC_FL_COLLAPSE_RANGE => Some(Self::CollapseRange),
+            bindings::FALLOC_FL_INSERT_RANGE => Some(Self::InsertRange),
             _ => None,
         }
     }

@@ -267,6 +267,27 @@ impl<T: FileSystem> SuperBlock<T> {
         kernel::error::to_result(unsafe { bindings::sync_blockdev(self.bdev()) })
     }
 
+    /// Writes `len` bytes of zeros to the device from byte `addr` on, and waits. Both are multiples of the
+    /// size of a block.
+    pub fn zero_device(&self, addr: u64, len: u64) -> Result {
+        // SAFETY: `s_bdev` is an open block device.
+        kernel::error::to_result(unsafe {
+            bindings::blkdev_issue_zeroout(
+                self.bdev(),
+                addr >> 9,
+                len >> 9,
+                bindings::GFP_KERNEL,
+                0,
+            )
+        })
+    }
+
+    /// Whether the device makes zeros of a range without being sent them, and gives its storage back.
+    pub fn can_unmap_to_zeroes(&self) -> bool {
+        // SAFETY: `s_bdev` is an open block device.
+        unsafe { bindings::rdaxfs_bdev_write_zeroes_unmap_sectors(self.bdev()) != 0 }
+    }
+
     /// Makes the device's volatile cache durable.
     pub fn flush_device(&self) -> Result {
         // SAFETY: `s_bdev` is an open block device.

@@ -190,6 +190,16 @@ enum Op {
     Truncate {
         from: u32,
     },
+    /// Takes blocks out of the file: what is behind them moves.
+    Collapse {
+        from: u32,
+        len: u32,
+    },
+    /// Puts a hole into the file: what is behind it moves.
+    Widen {
+        from: u32,
+        len: u32,
+    },
     /// The next change may allocate so many nodes.
     Budget(usize),
 }
@@ -203,8 +213,18 @@ fn op(range: u32) -> impl Strategy<Value = Op> {
             .prop_map(|(from, len, unwritten)| Op::Convert { from, len, unwritten }),
         2 => (0..range, 1..30u32).prop_map(|(from, len)| Op::Remove { from, len }),
         1 => (range / 4..range).prop_map(|from| Op::Truncate { from }),
+        2 => (0..range, 1..30u32).prop_map(|(from, len)| Op::Collapse { from, len }),
+        2 => (0..range, 1..30u32).prop_map(|(from, len)| Op::Widen { from, len }),
         1 => (0..4usize).prop_map(Op::Budget),
     ]
+}
+
+/// Moves what the model has in `range` by `by` blocks.
+fn rekey(model: &mut Model, range: std::ops::Range<u32>, by: i64) {
+    let moved: Vec<_> = model.range(range).map(|(k, v)| (*k, *v)).collect();
+    model.retain(|k, _| !moved.iter().any(|(gone, _)| gone == k));
+    let at = |k: u32| u32::try_from(i64::from(k) + by).unwrap();
+    model.extend(moved.iter().map(|(k, v)| (at(*k), *v)));
 }
 
 /// Applies `op` to both; an error of the tree leaves both as they were.
@@ -253,6 +273,36 @@ fn apply(op: &Op, serial: u64, root: &mut Root, memory: &mut Memory, model: &mut
                     state.1 = unwritten;
                 }
                 from = next;
+            }
+        }
+        Op::Collapse { from, len } => {
+            memory.budget = usize::MAX;
+            apply(&Op::Remove { from, len }, serial, root, memory, model);
+            let mut next = from + len;
+            while next < tree::END {
+                let step = |root: &mut _, memory: &mut _| tree::shift_left(root, memory, next, len);
+                let after = memory
+                    .run(root, step)
+                    .expect("a move to the left needs no room");
+                assert!(after > next);
+                assert_eq!(memory.allocated, 0);
+                rekey(model, next..after, -i64::from(len));
+                next = after;
+                assert_eq!(&flatten(&walk(root, memory)), model);
+            }
+        }
+        Op::Widen { from, len } => {
+            let mut to = tree::END;
+            while to > from {
+                let step =
+                    |root: &mut _, memory: &mut _| tree::shift_right(root, memory, from, to, len);
+                let Ok(rest) = memory.run(root, step) else {
+                    break;
+                };
+                assert!(rest < to);
+                rekey(model, rest..to, len.into());
+                to = rest;
+                assert_eq!(&flatten(&walk(root, memory)), model);
             }
         }
         Op::Remove { .. } | Op::Truncate { .. } => {
@@ -367,6 +417,12 @@ proptest! {
                 }
                 Op::Truncate { from } => {
                     tree::remove(&mut root, &mut enemy, from, tree::END).is_err()
+                }
+                Op::Collapse { from, len } => {
+                    tree::shift_left(&mut root, &mut enemy, from + len, len).is_err()
+                }
+                Op::Widen { from, len } => {
+                    tree::shift_right(&mut root, &mut enemy, from, tree::END, len).is_err()
                 }
                 Op::Budget(_) => false,
             };
@@ -517,6 +573,41 @@ fn longest_extents() {
         tree::next_extent(&root, &mut memory, 40000).unwrap(),
         Some(last)
     );
+}
+
+/// What would get past the last block stays where it is, and what has no room before it, too.
+#[test]
+fn no_room_to_move() {
+    let (mut root, mut memory) = (new_root(), Memory::new(4096));
+    for extent in [valid(3, 500, 2, false), valid(u32::MAX - 12, 9, 2, false)] {
+        tree::insert(&mut root, &mut memory, extent).unwrap();
+    }
+    let far =
+        |root: &mut Root, memory: &mut Memory| tree::shift_right(root, memory, 0, tree::END, 11);
+    assert_eq!(memory.run(&mut root, far), Err(Error::TooLarge));
+    let near = |root: &mut Root, memory: &mut Memory| tree::shift_left(root, memory, 3, 4);
+    assert!(matches!(
+        memory.run(&mut root, near),
+        Err(Error::Corrupt(_))
+    ));
+    assert_eq!(
+        tree::shift_right(&mut root, &mut memory, 4, tree::END, 10),
+        Ok(4)
+    );
+    let found: Vec<_> = walk(&root, &memory)
+        .iter()
+        .map(|e| (e.lblk(), e.len()))
+        .collect();
+    assert_eq!(found, [(3, 1), (14, 1), (u32::MAX - 2, 2)]);
+    assert_eq!(
+        tree::shift_left(&mut root, &mut memory, 14, 10),
+        Ok(tree::END)
+    );
+    let found: Vec<_> = walk(&root, &memory)
+        .iter()
+        .map(|e| (e.lblk(), e.len()))
+        .collect();
+    assert_eq!(found, [(3, 2), (u32::MAX - 12, 2)]);
 }
 
 /// A node that names itself, or an ancestor, as its child.

@@ -2,6 +2,8 @@
 
 //! A change of an extent tree: private copies of one path, edited, then published.
 
+use core::ops::Range;
+
 use super::super::extent::{
     Entry,
     Node,
@@ -192,6 +194,28 @@ impl<'a, S: Store> Edit<'a, S> {
             Some(pos) => self.extent(pos),
             None => Ok(None),
         }
+    }
+
+    /// The position in the leaf of the first extent that begins with `lblk` or after.
+    pub(super) fn position(&self, lblk: u32) -> Result<usize, S::Error> {
+        self.look(self.depth, |leaf| {
+            let pos = leaf.find(lblk);
+            let before = pos.checked_sub(1).filter(|p| leaf.key(*p) == Some(lblk));
+            Ok(before.unwrap_or(pos))
+        })
+    }
+
+    /// Moves the extents at `range` of the leaf by `by` blocks, where they find room.
+    pub(super) fn shift(&mut self, range: Range<usize>, by: i64) -> Result<(), S::Error> {
+        let blocks = self.blocks;
+        self.change(self.depth, |leaf| {
+            for at in range.start..range.end.min(leaf.entries()) {
+                let moved = leaf.extent(at, &blocks)?.and_then(|e| e.shifted(by));
+                let moved = moved.ok_or(Error::Corrupt("extent to be moved has no room"))?;
+                leaf.set_key(at, moved.lblk());
+            }
+            Ok(())
+        })
     }
 
     /// Replaces the `remove` extents from `pos` of the leaf on by those given, merged with each other

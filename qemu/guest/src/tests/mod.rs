@@ -12,6 +12,7 @@ mod mode;
 mod mounting;
 mod names;
 mod readdir;
+mod space;
 mod tools;
 
 use crate::harness::Test;
@@ -26,13 +27,14 @@ use std::path::Path;
 
 /// Every test, in the order in which they run.
 pub fn all() -> Vec<Test> {
-    let groups: [fn() -> Vec<Test>; 12] = [
+    let groups: [fn() -> Vec<Test>; 13] = [
         mounting::tests,
         images::tests,
         names::tests,
         readdir::tests,
         inodes::tests,
         extents::tests,
+        space::tests,
         data::tests,
         aio::tests,
         fault::tests,

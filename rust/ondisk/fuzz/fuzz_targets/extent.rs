@@ -94,11 +94,13 @@ fuzz_target!(|data: &[u8]| {
         };
         let end = lblk.saturating_add(len.into());
         let before = root;
-        let failed = match op % 5 {
+        let failed = match op % 7 {
             0 => tree::lookup(&root, &mut nodes, lblk).is_err(),
             1 => tree::next_extent(&root, &mut nodes, lblk).is_err(),
             2 => tree::convert(&mut root, &mut nodes, lblk, end, op > 127).is_err(),
             3 => tree::remove(&mut root, &mut nodes, lblk, end).is_err(),
+            4 => tree::shift_left(&mut root, &mut nodes, lblk, len.into()).is_err(),
+            5 => tree::shift_right(&mut root, &mut nodes, lblk, tree::END, len.into()).is_err(),
             _ => {
                 let run = nodes.blocks().run(u64::from(op) << 8, len.into());
                 let extent = run.and_then(|run| ValidExtent::new(lblk, run, len > 127));
