@@ -43,6 +43,7 @@ pub struct Module {
 impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            _: { fs::options::DaxSwitch::of_module()?; },
             registration <- vfs::Registration::new(module, vfs::param::fstype()?),
         })
     }

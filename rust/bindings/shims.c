@@ -314,6 +314,12 @@ module_param_named(fstype, rdaxfs_fstype, charp, 0444);
 MODULE_PARM_DESC(fstype, "name under which the file system is registered (default: rdaxfs)");
 #endif
 
+char *rdaxfs_dax_switch = "live";
+#ifndef __CHECKER__
+module_param_named(dax_switch, rdaxfs_dax_switch, charp, 0444);
+MODULE_PARM_DESC(dax_switch, "default of the mount option: live or deferred (default: live)");
+#endif
+
 /* linux/pagemap.h */
 
 bool rdaxfs_mapping_empty(struct address_space *mapping)

@@ -87,6 +87,7 @@ void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc);
 
 /* linux/moduleparam.h: set before the module's init function is called, and constant from then on */
 extern char *rdaxfs_fstype;
+extern char *rdaxfs_dax_switch;
 
 /* linux/pagemap.h */
 bool rdaxfs_mapping_empty(struct address_space *mapping);

@@ -11,6 +11,7 @@ use crate::{
             Parameters,
             Value, //
         },
+        param,
         Context, //
     },
 };
@@ -39,6 +40,33 @@ impl Dax {
             Self::Always => c"always",
             Self::Never => c"never",
         }
+    }
+}
+
+/// When a change of the DAX flag of a file changes its mode (`dax_switch=`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DaxSwitch {
+    /// At once; not while the file is mapped.
+    Live,
+    /// When the file is next read from the disk after its last close, as in ext4 and XFS.
+    Deferred,
+}
+
+impl DaxSwitch {
+    const fn name(self) -> &'static CStr {
+        match self {
+            Self::Live => c"live",
+            Self::Deferred => c"deferred",
+        }
+    }
+
+    /// What holds for mounts without the option, by the parameter of the module. [`EINVAL`] if that
+    /// is none of the names.
+    pub fn of_module() -> Result<Self> {
+        let name = param::dax_switch();
+        let known = [Self::Live, Self::Deferred];
+        known.into_iter().find(|s| s.name() == name).ok_or(EINVAL)
     }
 }
 
@@ -79,17 +107,26 @@ impl From<OnError> for Errors {
 pub struct Options {
     /// `dax=`; [`Dax::INode`] if it was not given.
     dax: Option<Dax>,
+    /// `dax_switch=`; what the module says if it was not given.
+    dax_switch: Option<DaxSwitch>,
     /// `errors=`; what the super block says if it was not given.
     errors: Option<Errors>,
 }
 
 const OPT_DAX: u8 = 0;
 const OPT_ERRORS: u8 = 1;
+const OPT_DAX_SWITCH: u8 = 2;
 
 static DAX: [Choice; 4] = [
     Choice::new(Dax::INode.name(), Dax::INode as u8),
     Choice::new(Dax::Always.name(), Dax::Always as u8),
     Choice::new(Dax::Never.name(), Dax::Never as u8),
+    Choice::END,
+];
+
+static DAX_SWITCH: [Choice; 3] = [
+    Choice::new(DaxSwitch::Live.name(), DaxSwitch::Live as u8),
+    Choice::new(DaxSwitch::Deferred.name(), DaxSwitch::Deferred as u8),
     Choice::END,
 ];
 
@@ -100,9 +137,10 @@ static ERRORS: [Choice; 4] = [
     Choice::END,
 ];
 
-static TABLE: [Parameter; 4] = [
+static TABLE: [Parameter; 5] = [
     Parameter::flag(c"dax", OPT_DAX),
     Parameter::choice(c"dax", OPT_DAX, &DAX),
+    Parameter::choice(c"dax_switch", OPT_DAX_SWITCH, &DAX_SWITCH),
     Parameter::choice(c"errors", OPT_ERRORS, &ERRORS),
     Parameter::END,
 ];
@@ -134,6 +172,13 @@ impl Options {
         self.dax.unwrap_or(Dax::INode)
     }
 
+    /// When a change of the flag changes the mode.
+    pub fn dax_switch(&self) -> DaxSwitch {
+        // The parameter was checked when the module was loaded.
+        let default = || DaxSwitch::of_module().unwrap_or(DaxSwitch::Live);
+        self.dax_switch.unwrap_or_else(default)
+    }
+
     /// What follows upon an error, if it was said.
     pub fn errors(&self) -> Option<Errors> {
         self.errors
@@ -151,6 +196,13 @@ impl Options {
                 };
                 set(fc, "dax", &mut self.dax, dax)
             }
+            (OPT_DAX_SWITCH, Value::Number(n)) => {
+                let switch = match n {
+                    0 => DaxSwitch::Live,
+                    _ => DaxSwitch::Deferred,
+                };
+                set(fc, "dax_switch", &mut self.dax_switch, switch)
+            }
             (OPT_ERRORS, Value::Number(n)) => {
                 let errors = match n {
                     0 => Errors::Continue,
@@ -167,6 +219,9 @@ impl Options {
     pub fn show(&self, m: &SeqFile) {
         if let Some(dax) = self.dax {
             seq_print!(m, ",dax={}", dax.name());
+        }
+        if let Some(switch) = self.dax_switch {
+            seq_print!(m, ",dax_switch={}", switch.name());
         }
         if let Some(errors) = self.errors {
             seq_print!(m, ",errors={}", errors.name());

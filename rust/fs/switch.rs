@@ -2,6 +2,9 @@
 
 //! The change of a file between page cache and DAX, while it is open.
 //!
+//! With `dax_switch=deferred` there is none: as in ext4 and XFS the flag is stored, and the inode is
+//! dropped from memory when nobody uses it any more, to be in the other mode when it is read again.
+//!
 //! Every path whose behaviour depends on the mode holds a lock that this takes exclusively, see
 //! [`crate::vfs::mode`]. With all of them held and no VMA on the file, there is no page table that
 //! maps it and no fault handler between its look-up and its insertion. A VMA that is just being made
@@ -13,7 +16,10 @@
 //! (uprobes) that was registered in one mode goes on being planted by the rules of that mode.
 
 use super::{
-    options::Dax,
+    options::{
+        Dax,
+        DaxSwitch, //
+    },
     stats::Counter,
     INode,
     RdaxFs,
@@ -68,6 +74,11 @@ pub fn set_dax(io: &mut SoleLock<'_, RdaxFs>, dax: bool) -> Result {
     let wanted = wants_dax(io.sb(), flags);
     if io.kind() != FileType::Regular || matches!(Stable::mode(&**io), Mode::Dax(_)) == wanted {
         return store(io, flags);
+    }
+    if io.sb().data().options().dax_switch() == DaxSwitch::Deferred {
+        store(io, flags)?;
+        io.forget_when_unused();
+        return Ok(());
     }
     let changed = change(io, wanted, flags);
     io.sb().data().stats.count(match (&changed, wanted) {

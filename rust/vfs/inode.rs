@@ -266,6 +266,12 @@ impl<T: FileSystem> INode<T> {
         unsafe { SuperBlock::from_raw((*self.as_ptr()).i_sb) }
     }
 
+    /// Has the inode leave memory with its last user (`d_mark_dontcache`), to be read again by the next.
+    pub fn forget_when_unused(&self) {
+        // SAFETY: The inode is alive.
+        unsafe { bindings::d_mark_dontcache(self.as_ptr()) };
+    }
+
     /// Takes `i_rwsem` exclusively.
     #[inline]
     pub fn lock(&self) -> LockGuard<'_, T> {

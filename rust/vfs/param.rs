@@ -22,3 +22,9 @@ pub fn fstype() -> Result<&'static CStr> {
     }
     Ok(name)
 }
+
+/// The default of the mount option `dax_switch=`, as it was given.
+pub fn dax_switch() -> &'static CStr {
+    // SAFETY: As above.
+    unsafe { CStr::from_char_ptr(bindings::rdaxfs_dax_switch) }
+}

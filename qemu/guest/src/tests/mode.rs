@@ -541,20 +541,24 @@ fn lane_of_storm(file: &File, lane: usize, lanes: usize, done: &impl Fn() -> boo
 fn deferred(bed: &mut Bed) -> Result<()> {
     if bed.config.is_rdaxfs() {
         bed.unmount()?;
-        if bed.mount_with("dax=inode,dax_switch=deferred").is_err() {
-            skip!("the mount option dax_switch= is not implemented");
-        }
+        bed.mount_with("dax=inode,dax_switch=deferred")?;
+        let mounts = std::fs::read_to_string("/proc/mounts")?;
+        ensure!(mounts.contains(",dax_switch=deferred"), "not shown: {mounts}");
     }
     let file = bed.create("file")?;
-    file.write_all_at(b"bytes", 0)?;
-    sys::set_xflag_dax(&file, true)?;
-    ensure!(!is_dax(&file)?, "the mode changed while the file was open");
-    ensure!(sys::flags(&file)? & DAX_FL != 0, "the flag is not stored");
-    drop(file);
-    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+    file.write_all_at(&pattern(1, 0, LEN), 0)?;
+    let map = Mapping::shared(&file, LEN)?;
+    for dax in [true, false, true] {
+        sys::set_xflag_dax(&file, dax)?;
+        ensure!(!is_dax(&file)?, "the mode changed while the file was open");
+        ensure!((sys::flags(&file)? & DAX_FL != 0) == dax, "the flag is not stored");
+    }
+    map.write(0, b"stored when it was to be DAX");
+    drop((file, map));
     let file = bed.open("file")?;
     ensure!(is_dax(&file)?, "the mode did not change after the last close");
-    same_bytes(&read_at(&file, 0, 5)?, b"bytes", "bytes")
+    same_bytes(&read_at(&file, 0, 28)?, b"stored when it was to be DAX", "bytes")?;
+    same_bytes(&read_at(&file, 100, LEN - 100)?, &pattern(1, 0, LEN)[100..], "bytes")
 }
 
 /// Under `dax=always`, and without DAX in the device, the flag is stored and changes nothing.

@@ -7,6 +7,7 @@ use crate::harness::{Bed, Test, ALL, BOTH, INODE, RAM};
 use crate::manifest::{Facts, Manifest};
 use crate::skip;
 use crate::stage::{self, Image};
+use crate::sys;
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{statfs, StatFs};
 use rustix::io::Errno;
@@ -34,6 +35,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("mount::busy", RAM, busy),
         Test::bare("mount::not_an_image", RAM, not_an_image),
         Test::bare("mount::another_name", RAM, another_name),
+        Test::bare("mount::switch_by_default", INODE, switch_by_default),
         Test::bare("mount::module_leaves_nothing", INODE, module_leaves_nothing).seconds(300),
     ]
 }
@@ -408,6 +410,36 @@ fn another_name(bed: &mut Bed) -> Result<()> {
     };
     let done = under_other_names();
     if stage::registered("rdaxfs_2")? {
+        rmmod().context("rmmod after a failure")?;
+    }
+    bed.config.insert_module()?;
+    done?;
+    bed.mount()
+}
+
+/// `dax_switch=` of the module is the default of the mount option.
+fn switch_by_default(bed: &mut Bed) -> Result<()> {
+    if !bed.config.is_rdaxfs() {
+        skip!("about the module under test");
+    }
+    bed.mkfs("64M", &[])?;
+    rmmod().context("rmmod")?;
+    let by_parameter = || -> Result<()> {
+        ensure!(bed.config.insert_module_with(&["dax_switch=x"]).is_err(), "inserted with `x`");
+        bed.config.insert_module_with(&["dax_switch=deferred"])?;
+        for (options, live) in [("", false), ("dax_switch=live", true)] {
+            let mount = bed.image.mount(&bed.config.fstype, options)?;
+            let file = File::create(mount.dir().join("file"))?;
+            sys::set_xflag_dax(&file, true)?;
+            ensure!(is_dax(&file)? == live, "with {options:?}");
+            drop(file);
+            std::fs::remove_file(mount.dir().join("file"))?;
+            mount.unmount()?;
+        }
+        rmmod().context("rmmod of the deferring one")
+    };
+    let done = by_parameter();
+    if stage::registered("rdaxfs")? {
         rmmod().context("rmmod after a failure")?;
     }
     bed.config.insert_module()?;
