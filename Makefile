@@ -5,12 +5,12 @@
 # The commands run in the Debian 13 root that scripts/in-root makes, unless TOOLS=host. A kernel
 # tree of the user's own (KDIR=) is worked on with the user's tools.
 
-KERNEL ?= $(if $(DEBUG),debug,$(if $(filter bench,$(MAKECMDGOALS)),plain,debian))
+KERNEL ?= $(if $(DEBUG),debug,$(if $(filter bench xfstests,$(MAKECMDGOALS)),plain,debian))
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
 
 kbuild_targets := modules modules_install rust-analyzer
-commands := $(kbuild_targets) vm shell run bench test lint fuzz doc
+commands := $(kbuild_targets) vm shell run bench test xfstests lint fuzz doc
 .PHONY: all help clean distclean $(commands)
 
 all: modules
@@ -75,7 +75,7 @@ kdir: modules
 vm shell: kdir
 else
 vm_run = qemu/vm --module $(module)
-vm shell run bench: modules
+vm shell run bench xfstests: modules
 endif
 
 vm:
@@ -92,6 +92,9 @@ bench:
 
 test:
 	$(Q)scripts/test $(PARTS)
+
+xfstests:
+	$(Q)scripts/xfstests/run
 
 lint:
 	$(Q)scripts/lint
