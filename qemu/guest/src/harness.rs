@@ -9,9 +9,11 @@ use crate::stage::{self, Config, Image, Mount};
 use anyhow::{Context, Result};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
+use std::cmp::Reverse;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -260,11 +262,33 @@ impl Bed {
     }
 }
 
-/// Selects tests by name and runs them. Returns the exit status: 0 if none failed, 1 if some did, 3
-/// if one hangs in the kernel, which ends the run.
-pub fn run(tests: &[Test], config: &Config, filter: &[String], junit: &Path) -> Result<u8> {
+/// The tests to run: those that `filter` selects, or those that the host deals out through a port
+/// to several guests, each being asked for when the one before has ended.
+pub fn choose<'t>(
+    tests: &'t [Test],
+    filter: &[String],
+    dealer: Option<&Path>,
+) -> Result<Box<dyn Iterator<Item = (&'t Test, Place)> + 't>> {
+    let Some(path) = dealer else { return Ok(Box::new(select(tests, filter).into_iter())) };
+    let port = File::options().read(true).write(true).open(path);
+    let mut port = BufReader::new(port.with_context(|| format!("{}", path.display()))?);
+    Ok(Box::new(iter::from_fn(move || {
+        let mut name = String::new();
+        port.get_mut().write_all(b"\n").ok()?;
+        port.read_line(&mut name).ok()?;
+        select(tests, &[]).into_iter().find(|(test, place)| test.full_name(*place) == name.trim())
+    })))
+}
+
+/// Runs tests. Returns the exit status: 0 if none failed, 1 if some did, 3 if one hangs in the
+/// kernel, which ends the run.
+pub fn run<'t>(
+    tests: impl Iterator<Item = (&'t Test, Place)>,
+    config: &Config,
+    junit: &Path,
+) -> Result<u8> {
     let mut report = Report::new();
-    for (test, place) in select(tests, filter) {
+    for (test, place) in tests {
         let outcome = run_one(test, place, config, &mut report)?;
         if matches!(outcome, Outcome::Stuck(_)) {
             report.finish(junit)?;
@@ -277,9 +301,12 @@ pub fn run(tests: &[Test], config: &Config, filter: &[String], junit: &Path) -> 
 /// Exit status of a run that a hanging test ended.
 const STUCK: u8 = 3;
 
-/// The names of the selected tests.
+/// The names of the selected tests, those that may take longest first: so several guests that are
+/// dealt the tests in this order end at about the same time.
 pub fn list(tests: &[Test], filter: &[String]) {
-    for (test, place) in select(tests, filter) {
+    let mut selected = select(tests, filter);
+    selected.sort_by_key(|(test, _)| Reverse(test.seconds));
+    for (test, place) in selected {
         println!("{}", test.full_name(place));
     }
 }

@@ -44,6 +44,9 @@ enum Verb {
         /// Where to write the JUnit report
         #[arg(long, value_name = "FILE", default_value = "/tmp/guest-tests.xml")]
         junit: PathBuf,
+        /// Take the names of the tests to run from this port, one after the other
+        #[arg(long, value_name = "PORT")]
+        dealer: Option<PathBuf>,
         /// Run the one test named by --filter in this process
         #[arg(long, hide = true)]
         child: bool,
@@ -95,9 +98,11 @@ fn act(verb: Verb) -> Result<ExitCode> {
             let name = filter.first().context("--child needs --filter")?;
             Ok(ExitCode::from(harness::child(&tests::all(), &config, name) as u8))
         }
-        Verb::Test { config, filter, junit, .. } => {
+        Verb::Test { config, filter, junit, dealer, .. } => {
             config.prepare()?;
-            Ok(ExitCode::from(harness::run(&tests::all(), &config, &filter, &junit)?))
+            let tests = tests::all();
+            let chosen = harness::choose(&tests, &filter, dealer.as_deref())?;
+            Ok(ExitCode::from(harness::run(chosen, &config, &junit)?))
         }
         Verb::Bench { config, options } => {
             let good = bench::run(&config, &options)?;
