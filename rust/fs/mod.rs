@@ -73,8 +73,8 @@ impl FileSystem for RdaxFs {
         Ok(sb.map_or_else(options::Options::default, |sb| sb.data().options()))
     }
 
-    fn parse_param(fc: &Context, params: &mut Self::Params, opt: u8, value: Value) -> Result {
-        params.parse(fc, opt, value)
+    fn parse_param(params: &mut Self::Params, opt: u8, value: Value) -> Result {
+        params.parse(opt, value)
     }
 
     fn fill_super(

@@ -11,8 +11,7 @@ use crate::{
             Parameters,
             Value, //
         },
-        param,
-        Context, //
+        param, //
     },
 };
 use kernel::{
@@ -148,24 +147,6 @@ static TABLE: [Parameter; 5] = [
 /// The options that [`Options::parse`] understands.
 pub static PARAMETERS: Parameters = Parameters::new(&TABLE);
 
-/// Sets an option that may be given twice only with the same value.
-fn set<V: Copy + PartialEq>(
-    fc: &Context,
-    name: &'static str,
-    option: &mut Option<V>,
-    value: V,
-) -> Result {
-    match *option {
-        Some(old) if old != value && !fc.is_remount() => {
-            fc.invalid(fmt!("option {} is given twice, and differs", name))
-        }
-        _ => {
-            *option = Some(value);
-            Ok(())
-        }
-    }
-}
-
 impl Options {
     /// Which files are mapped directly.
     pub fn dax(&self) -> Dax {
@@ -184,35 +165,33 @@ impl Options {
         self.errors
     }
 
-    /// Takes an option that was parsed.
-    pub fn parse(&mut self, fc: &Context, opt: u8, value: Value) -> Result {
+    /// Takes an option that was parsed. Of several the last one counts, as everywhere.
+    pub fn parse(&mut self, opt: u8, value: Value) -> Result {
         match (opt, value) {
-            (OPT_DAX, Value::Flag) => set(fc, "dax", &mut self.dax, Dax::Always),
+            (OPT_DAX, Value::Flag) => self.dax = Some(Dax::Always),
             (OPT_DAX, Value::Number(n)) => {
-                let dax = match n {
+                self.dax = Some(match n {
                     0 => Dax::INode,
                     1 => Dax::Always,
                     _ => Dax::Never,
-                };
-                set(fc, "dax", &mut self.dax, dax)
+                });
             }
             (OPT_DAX_SWITCH, Value::Number(n)) => {
-                let switch = match n {
+                self.dax_switch = Some(match n {
                     0 => DaxSwitch::Live,
                     _ => DaxSwitch::Deferred,
-                };
-                set(fc, "dax_switch", &mut self.dax_switch, switch)
+                });
             }
             (OPT_ERRORS, Value::Number(n)) => {
-                let errors = match n {
+                self.errors = Some(match n {
                     0 => Errors::Continue,
                     1 => Errors::RemountRo,
                     _ => Errors::Panic,
-                };
-                set(fc, "errors", &mut self.errors, errors)
+                });
             }
-            _ => Err(EINVAL),
+            _ => return Err(EINVAL),
         }
+        Ok(())
     }
 
     /// Shows the options that were given.

@@ -42,14 +42,6 @@ impl Context {
         unsafe { &*ptr.cast() }
     }
 
-    /// Whether it is a remount.
-    pub fn is_remount(&self) -> bool {
-        // SAFETY: The context is valid; the purpose does not change.
-        unsafe {
-            (*self.0.get()).purpose() == bindings::fs_context_purpose_FS_CONTEXT_FOR_RECONFIGURE
-        }
-    }
-
     /// Whether a read-only mount is asked for.
     pub fn is_read_only(&self) -> bool {
         // SAFETY: The context is valid, and used by this thread only.
@@ -264,7 +256,7 @@ impl<T: FileSystem> Operations<T> {
                 } else {
                     Value::Number(*result.__bindgen_anon_1.uint_32.as_ref())
                 };
-                T::parse_param(Context::from_raw(fc), params, opt, value)?;
+                T::parse_param(params, opt, value)?;
             }
             Ok(0)
         })

@@ -115,12 +115,7 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
     fn params(sb: Option<&SuperBlock<Self>>) -> Result<Self::Params>;
 
     /// Takes one option; `opt` is its number in [`PARAMETERS`](Self::PARAMETERS).
-    fn parse_param(
-        fc: &Context,
-        params: &mut Self::Params,
-        opt: u8,
-        value: context::Value,
-    ) -> Result;
+    fn parse_param(params: &mut Self::Params, opt: u8, value: context::Value) -> Result;
 
     /// Reads the super block and makes the private data.
     fn fill_super(
