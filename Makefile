@@ -11,7 +11,7 @@ Q := $(if $(V),,@)
 
 kbuild_targets := modules modules_install rust-analyzer
 commands := $(kbuild_targets) vm shell run bench test xfstests lint fuzz doc
-.PHONY: all help clean distclean $(commands)
+.PHONY: all help clean distclean try $(commands)
 
 all: modules
 
@@ -26,6 +26,10 @@ clean:
 
 distclean: clean
 	$(Q)scripts/forget
+
+# Calls the root itself, with and without the patches.
+try:
+	$(Q)scripts/try
 
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
 # From here on in the root, to which these variables are passed.
