@@ -7,6 +7,7 @@ mod data;
 mod extents;
 mod fault;
 mod images;
+mod index;
 mod inodes;
 mod mode;
 mod mounting;
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Test> {
         images::tests,
         names::tests,
         readdir::tests,
+        index::tests,
         inodes::tests,
         extents::tests,
         space::tests,
