@@ -152,6 +152,18 @@ gid_t rdaxfs_i_gid_read(struct inode *inode)
 	return i_gid_read(inode);
 }
 
+bool rdaxfs_i_gid_needs_update(struct mnt_idmap *idmap, const struct iattr *attr,
+			       const struct inode *inode)
+{
+	return i_gid_needs_update(idmap, attr, inode);
+}
+
+bool rdaxfs_i_uid_needs_update(struct mnt_idmap *idmap, const struct iattr *attr,
+			       const struct inode *inode)
+{
+	return i_uid_needs_update(idmap, attr, inode);
+}
+
 void rdaxfs_i_gid_write(struct inode *inode, gid_t gid)
 {
 	i_gid_write(inode, gid);
@@ -286,6 +298,13 @@ u32 rdaxfs_new_encode_dev(dev_t dev)
 void rdaxfs_list_del_init(struct list_head *entry)
 {
 	list_del_init(entry);
+}
+
+/* linux/lockdep.h */
+
+void rdaxfs_rwsem_set_subclass(struct rw_semaphore *sem, unsigned int subclass)
+{
+	lockdep_set_subclass(sem, subclass);
 }
 
 /* linux/mm.h */

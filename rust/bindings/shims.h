@@ -46,10 +46,14 @@ bool rdaxfs_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64
 void rdaxfs_file_accessed(struct file *file);
 ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count);
 gid_t rdaxfs_i_gid_read(struct inode *inode);
+bool rdaxfs_i_gid_needs_update(struct mnt_idmap *idmap, const struct iattr *attr,
+			       const struct inode *inode);
 void rdaxfs_i_gid_write(struct inode *inode, gid_t gid);
 loff_t rdaxfs_i_size_read(struct inode *inode);
 void rdaxfs_i_size_write(struct inode *inode, loff_t size);
 uid_t rdaxfs_i_uid_read(struct inode *inode);
+bool rdaxfs_i_uid_needs_update(struct mnt_idmap *idmap, const struct iattr *attr,
+			       const struct inode *inode);
 void rdaxfs_i_uid_write(struct inode *inode, uid_t uid);
 struct timespec64 rdaxfs_inode_get_atime(struct inode *inode);
 struct timespec64 rdaxfs_inode_get_ctime(struct inode *inode);
@@ -79,6 +83,9 @@ u32 rdaxfs_new_encode_dev(dev_t dev);
 
 /* linux/list.h */
 void rdaxfs_list_del_init(struct list_head *entry);
+
+/* linux/lockdep.h */
+void rdaxfs_rwsem_set_subclass(struct rw_semaphore *sem, unsigned int subclass);
 
 /* linux/mm.h */
 bool rdaxfs_folio_maybe_dma_pinned(struct folio *folio);

@@ -66,16 +66,52 @@ pub struct Request {
 
 /// Allocates a run of 1 to `request.len` blocks for `inode`, and counts them in `i_blocks`.
 ///
-/// Takes a group lock. [`ENOSPC`] if there is nothing left for the caller, [`EUCLEAN`] if a group's
+/// Takes a group lock. [`ENOSPC`] if there is nothing left for the caller, [`EDQUOT`] if the quotas of
+/// the owners allow nothing, [`EUCLEAN`] if a group's
 /// bitmap or descriptor is not right.
 pub fn alloc_blocks(tx: &Transaction<'_>, inode: &INode, request: Request) -> Result<BlockRun> {
     let sb = tx.sb();
-    let data = sb.data().get_ref();
-    let geometry = data.geometry();
     let len = available(sb, request.len, request.tree);
     if len == 0 {
         return Err(ENOSPC);
     }
+    let len = charge(tx, inode, len, request.tree)?;
+    let found = find(tx, inode, request, len);
+    // What was not found, or as much of it.
+    let lacking = len - found.as_ref().map_or(0, |run| run.len());
+    if lacking > 0 {
+        inode.uncharge(tx, sectors(sb, lacking));
+    }
+    found
+}
+
+/// Charges the owners of `inode` for up to `len` blocks, as many as their quotas allow; for a node of a
+/// `tree` they do. [`EDQUOT`] if it is not one.
+fn charge(tx: &Transaction<'_>, inode: &INode, mut len: u32, tree: bool) -> Result<u32> {
+    let sb = tx.sb();
+    if tree {
+        return inode
+            .charge_beyond_limits(tx, sectors(sb, len))
+            .map(|()| len);
+    }
+    loop {
+        match inode.charge(tx, sectors(sb, len)) {
+            Err(EDQUOT) if len > 1 => len /= 2,
+            done => return done.map(|()| len),
+        }
+    }
+}
+
+/// So many blocks, in units of 512 bytes.
+fn sectors(sb: &SuperBlock, blocks: u32) -> u64 {
+    u64::from(blocks) << (sb.block_bits() - 9)
+}
+
+/// Finds and takes up to `len` blocks.
+fn find(tx: &Transaction<'_>, inode: &INode, request: Request, len: u32) -> Result<BlockRun> {
+    let sb = tx.sb();
+    let data = sb.data().get_ref();
+    let geometry = data.geometry();
     let goal = match request.goal {
         Some(goal) => geometry.group_of(goal),
         None => (group_of_inode(data, inode), 0),
@@ -95,9 +131,7 @@ pub fn alloc_blocks(tx: &Transaction<'_>, inode: &INode, request: Request) -> Re
         Some(run) => Some(run),
         None => search.anywhere()?,
     };
-    let run = found.ok_or(ENOSPC)?;
-    inode.add_sectors(u64::from(run.len()) << (sb.block_bits() - 9));
-    Ok(run)
+    found.ok_or(ENOSPC)
 }
 
 /// How many of `len` blocks the current task may have: of those that are free, all for a `tree`, else
@@ -294,7 +328,7 @@ pub fn free_blocks(tx: &Transaction<'_>, inode: &INode, run: BlockRun) -> Result
         })?;
         bitmap.desc.free_blocks = bitmap.desc.free_blocks.saturating_add(len);
         bitmap.commit(range)?;
-        inode.sub_sectors(u64::from(len) << (sb.block_bits() - 9));
+        inode.uncharge(tx, sectors(sb, len));
         done += len;
     }
     Ok(())

@@ -26,7 +26,8 @@ use crate::{
         },
         fileattr::FileKattr,
         inode::IdMap,
-        mode::SoleLock, //
+        mode::SoleLock,
+        quota::Transfer, //
     },
 };
 
@@ -59,6 +60,7 @@ impl vfs::attr::Operations for Attributes {
     fn setattr(change: Unchecked<'_, RdaxFs>) -> Result {
         let change = change.prepare()?;
         let inode = change.inode();
+        let transfer = Transfer::to_owner(&change)?;
         // The size first: that can fail.
         if let Some(size) = change.size() {
             let changes = size != inode.size();
@@ -68,7 +70,8 @@ impl vfs::attr::Operations for Attributes {
             }
         }
         {
-            let _tx = Transaction::start(inode.sb(), inode::WRITE_CREDITS)?;
+            let tx = Transaction::start(inode.sb(), inode::WRITE_CREDITS)?;
+            transfer.apply(&tx)?;
             change.apply();
             inode.mark_dirty();
         }

@@ -25,6 +25,7 @@ use crate::{
     vfs::{
         fileattr::FileKattr,
         mode::SoleLock,
+        quota::Transfer,
         FileType, //
     },
 };
@@ -85,7 +86,14 @@ fn check(inode: &INode, old: u32, attr: &FileKattr) -> Result<u32> {
 
 /// Makes the change, in one transaction.
 fn store(inode: &INode, flags: u32, attr: &FileKattr) -> Result {
-    let _tx = Transaction::start(inode.sb(), inode::WRITE_CREDITS)?;
+    let transfer = match has_projid_change(inode, attr) {
+        true => Some(Transfer::to_project(inode, attr.projid())?),
+        false => None,
+    };
+    let tx = Transaction::start(inode.sb(), inode::WRITE_CREDITS)?;
+    if let Some(transfer) = transfer {
+        transfer.apply(&tx)?;
+    }
     let info = inode.data();
     info.flags.store(flags, Relaxed);
     if has_project(inode) {
@@ -109,7 +117,7 @@ fn has_projid_change(inode: &INode, attr: &FileKattr) -> bool {
 }
 
 /// Whether the image has project identifiers.
-fn has_project(inode: &INode) -> bool {
+pub(super) fn has_project(inode: &INode) -> bool {
     let features = inode.sb().data().geometry().ro_compat();
     features.contains(RoCompat::PROJECT)
 }

@@ -36,6 +36,7 @@ use crate::{
     vfs::{
         self,
         inode::{
+            Fresh,
             IdMap,
             New, //
         },
@@ -54,22 +55,31 @@ pub const NEW_CREDITS: Credits = Credits(3);
 /// Blocks that [`free_inode`] changes: a bitmap and group descriptors.
 pub const FREE_CREDITS: Credits = Credits(2);
 
-/// Makes an inode in the directory `dir`, for a file with the format and permission bits `mode`,
-/// owned by the current task as seen through `idmap`.
+/// Prepares an inode in the directory `dir`, for a file with the format and permission bits `mode`,
+/// owned by the current task as seen through `idmap`, and by the project that it inherits. No
+/// transaction may be running.
+pub fn prepare(dir: &INode, idmap: &IdMap, mode: u16) -> Result<Fresh<RdaxFs>> {
+    let mut fresh = dir.sb().new_inode()?;
+    fresh.init_owner(idmap, dir, mode);
+    let parent = dir.data();
+    if parent.flags.load(Relaxed) & flag::PROJINHERIT != 0 {
+        fresh.data().projid.store(parent.projid(), Relaxed);
+    }
+    dir.attach_dquots()?;
+    fresh.attach_dquots()?;
+    Ok(fresh)
+}
+
+/// Allocates the inode that was prepared for the directory `dir`. [`EDQUOT`] if its owner has too many.
 ///
 /// It has a number, a generation, times, one link, no blocks, the flags it inherits from `dir`, and
 /// is dirty. The caller gives it its operations and publishes it; dropping it frees it again. No
 /// transaction may be running when it is dropped.
-pub fn new_inode(
-    tx: &Transaction<'_>,
-    dir: &INode,
-    idmap: &IdMap,
-    mode: u16,
-) -> Result<New<RdaxFs>> {
+pub fn new_inode(tx: &Transaction<'_>, dir: &INode, fresh: Fresh<RdaxFs>) -> Result<New<RdaxFs>> {
     let sb = tx.sb();
-    let is_dir = FileType::of_mode(mode) == Some(FileType::Directory);
-    let fresh = sb.new_inode()?;
-    let ino = take(tx, dir, is_dir)?;
+    let is_dir = fresh.kind() == FileType::Directory;
+    fresh.charge_inode(tx)?;
+    let ino = take(tx, dir, is_dir).inspect_err(|_| fresh.uncharge_inode(tx))?;
     // A number that is free on the disk and in use in memory is in use twice.
     let mut inode = fresh.insert(ino).map_err(|_| {
         corrupt(
@@ -79,15 +89,10 @@ pub fn new_inode(
             fmt!("marked free while in use"),
         )
     })?;
-    inode.init_owner(idmap, dir, mode);
     inode.set_generation(vfs::random_u32());
     let now = inode.set_times_current();
-    let parent = dir.data();
-    let inherited = parent.flags.load(Relaxed) & flag::INHERITED;
+    let inherited = dir.data().flags.load(Relaxed) & flag::INHERITED;
     let flags = flag::suitable(inode.mode(), inherited) | extents_flag(inode.kind());
-    if parent.flags.load(Relaxed) & flag::PROJINHERIT != 0 {
-        inode.data().projid.store(parent.projid(), Relaxed);
-    }
     inode.data_mut().init_fresh(flags, now);
     let (set, mask) = inode::vfs_flags(flags);
     inode.set_flags(set, mask);
@@ -226,5 +231,7 @@ pub fn free_inode(tx: &Transaction<'_>, inode: &INode) -> Result {
     if inode.kind() == FileType::Directory {
         bitmap.desc.used_dirs = bitmap.desc.used_dirs.saturating_sub(1);
     }
-    bitmap.commit(place.bit..place.bit + 1)
+    bitmap.commit(place.bit..place.bit + 1)?;
+    inode.uncharge_inode(tx);
+    Ok(())
 }

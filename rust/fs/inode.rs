@@ -141,10 +141,9 @@ pub fn vfs_flags(flags: u32) -> (u32, u32) {
 /// Whether there is an inode `ino`, and it is not one that the file system keeps for itself.
 pub fn is_for_users(sb: &SuperBlock, ino: u64) -> bool {
     let geometry = sb.data().get_ref().geometry();
-    let special = [geometry.journal_ino(), geometry.orphan_file_ino()];
     let numbers = geometry.first_ino().into()..=geometry.inodes().into();
     ino == ROOT_INO
-        || numbers.contains(&ino) && special.iter().flatten().all(|nr| ino != u64::from(*nr))
+        || numbers.contains(&ino) && geometry.hidden_inos().all(|nr| ino != u64::from(nr))
 }
 
 /// The inode `ino`, from memory or from the disk.
@@ -156,6 +155,11 @@ pub fn iget(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
         let at = At::inode(ino, 0);
         return Err(corrupt(sb, "inode", at, fmt!("not one for users")));
     }
+    iget_any(sb, ino)
+}
+
+/// As [`iget`], and also an inode that is not for users.
+pub fn iget_any(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
     match sb.iget(ino)? {
         Iget::Cached(inode) => Ok(inode),
         Iget::New(mut inode) => {
@@ -355,6 +359,8 @@ pub fn evict(inode: &INode, delete: bool) {
 
 /// Frees the blocks of an inode, and then its number.
 fn free(inode: &INode) -> Result {
+    // Without, what it used stays counted until e2fsck is run.
+    let _ = inode.attach_dquots();
     inode.set_size(0);
     let info = inode.data().get_ref();
     if info.flags.load(Relaxed) & flag::EXTENTS != 0 && !tree::is_empty(&info.extents.root()) {
@@ -365,5 +371,7 @@ fn free(inode: &INode) -> Result {
     }
     let tx = Transaction::start(inode.sb(), WRITE_CREDITS + ialloc::FREE_CREDITS)?;
     store(&tx, inode, now_seconds() as u32)?;
+    // What is left: its share of blocks that others have as well.
+    inode.uncharge(&tx, inode.sectors());
     ialloc::free_inode(&tx, inode)
 }

@@ -105,6 +105,11 @@ impl Extents {
         *self.root.read()
     }
 
+    /// This is the tree of a file that is written while that of another is locked: a quota file.
+    pub fn set_inner(&self) {
+        self.root.set_inner();
+    }
+
     /// A number that is another one after each change.
     #[inline]
     pub fn generation(&self) -> u64 {

@@ -10,6 +10,7 @@ use crate::vfs::{
         Value, //
     },
     Context,
+    Credits,
     FileSystem,
     New,
     StatFs, //
@@ -38,6 +39,7 @@ pub mod meta;
 pub mod mount;
 pub mod namei;
 pub mod options;
+pub mod quota;
 pub mod readdir;
 pub mod space;
 pub mod stats;
@@ -107,6 +109,22 @@ impl FileSystem for RdaxFs {
 
     fn unfreeze_fs(sb: &SuperBlock) -> Result {
         mount::unfreeze(sb)
+    }
+
+    fn projid(inode: &INode) -> Option<u32> {
+        fileattr::has_project(inode).then(|| inode.data().projid())
+    }
+
+    fn quota_entry_credits(file: &INode) -> Credits {
+        quota::entry_credits(file)
+    }
+
+    fn quota_read(file: &INode, pos: u64, bytes: &mut [u8]) -> Result<usize> {
+        quota::read(file, pos, bytes)
+    }
+
+    fn quota_write(tx: &Transaction<'_>, file: &INode, pos: u64, bytes: &[u8]) -> Result {
+        quota::write(tx, file, pos, bytes)
     }
 
     fn statfs(sb: &SuperBlock) -> Result<StatFs> {

@@ -19,6 +19,7 @@ use super::{
         Errors,
         Options, //
     },
+    quota,
     stats::Stats,
     INode,
     SuperBlock,
@@ -169,6 +170,9 @@ pub fn fill_super(
             sb,
             "was not unmounted cleanly or has errors; running e2fsck is recommended"
         );
+    }
+    if options.enforces_projects() && !geometry.ro_compat().contains(RoCompat::PROJECT) {
+        return fc.invalid(fmt!("prjquota: the image has no projects"));
     }
     let dax = find_dax(sb, fc, &options, &geometry)?;
     set_facts(sb, &geometry);
@@ -327,6 +331,7 @@ pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
     }
     if !sb.is_read_only() {
         begin_writing(sb)?;
+        quota::enable(sb)?;
     }
     Ok(root)
 }
@@ -368,9 +373,15 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
     if options.dax() != data.options().dax() {
         return fc.invalid(fmt!("dax= cannot change while mounted"));
     }
+    if options.enforced_quotas() != data.options().enforced_quotas() {
+        return fc.invalid(fmt!(
+            "quota options cannot change while mounted; see quotaon(8)"
+        ));
+    }
     match (sb.is_read_only(), read_only) {
         (false, true) => {
             sb.sync_filesystem()?;
+            sb.suspend_quotas()?;
             end_writing(sb)?;
         }
         (true, false) => {
@@ -388,6 +399,8 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
                 disk,
             )?;
             begin_writing(sb)?;
+            sb.begin_read_write();
+            quota::resume(sb).inspect_err(|_| sb.force_read_only())?;
         }
         _ => {}
     }
@@ -397,6 +410,7 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
 
 /// See [`FileSystem::put_super`](crate::vfs::FileSystem::put_super).
 pub fn put_super(sb: &SuperBlock) {
+    sb.disable_quotas();
     if sb.is_read_only() {
         return;
     }
@@ -411,6 +425,7 @@ pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
         return Ok(());
     }
     let data = sb.data().get_ref();
+    sb.write_quotas()?;
     update_super(sb, false, |disk| set_counts(disk, data))?;
     if wait {
         sb.sync_device()?;

@@ -137,9 +137,10 @@ impl vfs::dir::Operations for Names {
         tmp: Tmpfile<'a, RdaxFs>,
         mode: u16,
     ) -> Result<Opened<'a>> {
+        let fresh = ialloc::prepare(dir, idmap, mode)?;
         let (inode, filled) = {
             let tx = Transaction::start(dir.sb(), ialloc::NEW_CREDITS)?;
-            let mut inode = ialloc::new_inode(&tx, dir, idmap, mode)?;
+            let mut inode = ialloc::new_inode(&tx, dir, fresh)?;
             let filled = file::init(&mut inode);
             (inode, filled)
         };
@@ -200,6 +201,7 @@ impl vfs::dir::Operations for Names {
             Target::Occupied(target) => Some(target.inode()),
             Target::Vacant(_) => None,
         };
+        new_dir.attach_dquots()?;
         {
             let credits = dir::insert_credits(new_dir) + dir::CHANGE_CREDITS * 4;
             let tx = Transaction::start(old_dir.sb(), credits)?;
@@ -238,6 +240,7 @@ fn transact(
     credits: Credits,
     operation: impl FnOnce(&Transaction<'_>) -> Result,
 ) -> Result {
+    dir.attach_dquots()?;
     operation(&Transaction::start(dir.sb(), credits)?)?;
     settle(&[dir, inode]);
     Ok(())
@@ -284,9 +287,10 @@ fn add_new(
     // A new directory or symbolic link has one block of its own.
     let block = map::allocate_credits(dir) + dir::INIT_CREDITS;
     let credits = ialloc::NEW_CREDITS + block + dir::insert_credits(dir);
+    let fresh = ialloc::prepare(dir, idmap, mode)?;
     let (inode, added) = {
         let tx = Transaction::start(dir.sb(), credits)?;
-        let mut inode = ialloc::new_inode(&tx, dir, idmap, mode)?;
+        let mut inode = ialloc::new_inode(&tx, dir, fresh)?;
         let added =
             fill(&tx, &mut inode).and_then(|()| dir::insert(&tx, dir, name, Entry::of(&inode)));
         (inode, added)

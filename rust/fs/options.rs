@@ -11,7 +11,8 @@ use crate::{
             Parameters,
             Value, //
         },
-        param, //
+        param,
+        quota::Kind, //
     },
 };
 use kernel::{
@@ -110,11 +111,22 @@ pub struct Options {
     dax_switch: Option<DaxSwitch>,
     /// `errors=`; what the super block says if it was not given.
     errors: Option<Errors>,
+    /// `usrquota`, `grpquota`, `prjquota`: bits by [`Kind`].
+    quotas: u8,
 }
 
 const OPT_DAX: u8 = 0;
 const OPT_ERRORS: u8 = 1;
 const OPT_DAX_SWITCH: u8 = 2;
+const OPT_QUOTA: u8 = 16;
+const OPT_NOQUOTA: u8 = OPT_QUOTA + QUOTAS.len() as u8;
+
+/// The options that enforce limits, each for a [`Kind`]. `quota` is another name of the first.
+const QUOTAS: [(&CStr, Kind); 3] = [
+    (c"usrquota", Kind::User),
+    (c"grpquota", Kind::Group),
+    (c"prjquota", Kind::Project),
+];
 
 static DAX: [Choice; 4] = [
     Choice::new(Dax::INode.name(), Dax::INode as u8),
@@ -136,11 +148,16 @@ static ERRORS: [Choice; 4] = [
     Choice::END,
 ];
 
-static TABLE: [Parameter; 5] = [
+static TABLE: [Parameter; 10] = [
     Parameter::flag(c"dax", OPT_DAX),
     Parameter::choice(c"dax", OPT_DAX, &DAX),
     Parameter::choice(c"dax_switch", OPT_DAX_SWITCH, &DAX_SWITCH),
     Parameter::choice(c"errors", OPT_ERRORS, &ERRORS),
+    Parameter::flag(c"quota", OPT_QUOTA),
+    Parameter::flag(QUOTAS[0].0, OPT_QUOTA),
+    Parameter::flag(QUOTAS[1].0, OPT_QUOTA + 1),
+    Parameter::flag(QUOTAS[2].0, OPT_QUOTA + 2),
+    Parameter::flag(c"noquota", OPT_NOQUOTA),
     Parameter::END,
 ];
 
@@ -163,6 +180,16 @@ impl Options {
     /// What follows upon an error, if it was said.
     pub fn errors(&self) -> Option<Errors> {
         self.errors
+    }
+
+    /// The kinds of quotas whose limits are enforced: bits by [`Kind`].
+    pub fn enforced_quotas(&self) -> u8 {
+        self.quotas
+    }
+
+    /// Whether the limits of projects are enforced.
+    pub fn enforces_projects(&self) -> bool {
+        self.quotas & 1 << Kind::Project as u8 != 0
     }
 
     /// Takes an option that was parsed. Of several the last one counts, as everywhere.
@@ -189,6 +216,8 @@ impl Options {
                     _ => Errors::Panic,
                 });
             }
+            (OPT_QUOTA..OPT_NOQUOTA, Value::Flag) => self.quotas |= 1 << (opt - OPT_QUOTA),
+            (OPT_NOQUOTA, Value::Flag) => self.quotas = 0,
             _ => return Err(EINVAL),
         }
         Ok(())
@@ -204,6 +233,11 @@ impl Options {
         }
         if let Some(errors) = self.errors {
             seq_print!(m, ",errors={}", errors.name());
+        }
+        for (name, kind) in QUOTAS {
+            if self.quotas & 1 << kind as u8 != 0 {
+                seq_print!(m, ",{}", name);
+            }
         }
     }
 }

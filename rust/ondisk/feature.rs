@@ -198,5 +198,7 @@ impl RoCompat {
         .with(Self::GDT_CSUM)
         .with(Self::DIR_NLINK)
         .with(Self::EXTRA_ISIZE)
-        .with(Self::METADATA_CSUM);
+        .with(Self::QUOTA)
+        .with(Self::METADATA_CSUM)
+        .with(Self::PROJECT);
 }

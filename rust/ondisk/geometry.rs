@@ -90,6 +90,7 @@ pub struct Geometry {
     journal_ino: Option<u32>,
     journal_blocks: u64,
     orphan_file_ino: Option<u32>,
+    quota_inos: [Option<u32>; 3],
     hash_seed: [u32; 4],
     def_hash_version: u8,
     hash_unsigned: bool,
@@ -182,6 +183,8 @@ impl Geometry {
             journal_blocks: sb.journal_bytes() >> block_bits,
             orphan_file_ino: ino(sb.orphan_file_inum.get())
                 .filter(|_| sb.compat().contains(Compat::ORPHAN_FILE)),
+            quota_inos: [sb.usr_quota_inum, sb.grp_quota_inum, sb.prj_quota_inum]
+                .map(|nr| ino(nr.get()).filter(|_| ro_compat.contains(RoCompat::QUOTA))),
             hash_seed: sb.hash_seed.map(|word| word.get()),
             def_hash_version: sb.def_hash_version,
             hash_unsigned: sb.flags.get() & FLAGS_UNSIGNED_HASH != 0,
@@ -197,11 +200,7 @@ impl Geometry {
         if self.first_ino < GOOD_OLD_FIRST_INO || self.first_ino > self.inodes() {
             return corrupt("first inode number");
         }
-        if [self.journal_ino, self.orphan_file_ino]
-            .iter()
-            .flatten()
-            .any(|ino| *ino > self.inodes())
-        {
+        if self.hidden_inos().any(|ino| ino > self.inodes()) {
             return corrupt("number of a reserved inode");
         }
         if u32::from(self.reserved_gdt_blocks) > self.block_size() / 4 {
@@ -350,6 +349,21 @@ impl Geometry {
     /// The inode of the orphan file, if there is one.
     pub fn orphan_file_ino(&self) -> Option<u32> {
         self.orphan_file_ino
+    }
+
+    /// The inodes of the quotas of users, groups and projects, as far as there are such.
+    pub fn quota_inos(&self) -> [Option<u32>; 3] {
+        self.quota_inos
+    }
+
+    /// The inodes that the file system keeps for itself, besides those below [`first_ino`].
+    ///
+    /// [`first_ino`]: Self::first_ino
+    pub fn hidden_inos(&self) -> impl Iterator<Item = u32> {
+        [self.journal_ino, self.orphan_file_ino]
+            .into_iter()
+            .chain(self.quota_inos)
+            .flatten()
     }
 
     /// The seed of the hash of names, `s_hash_seed`.

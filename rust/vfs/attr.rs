@@ -75,6 +75,20 @@ impl<'a, T: FileSystem> Change<'a, T> {
         (attr.ia_valid & bindings::ATTR_SIZE != 0).then_some(attr.ia_size as u64)
     }
 
+    /// The owner and the group, if they are to be others than now.
+    pub(super) fn new_owner(&self) -> (Option<bindings::kuid_t>, Option<bindings::kgid_t>) {
+        let (idmap, inode) = (self.0.idmap.as_ptr(), self.0.inode.as_ptr());
+        // SAFETY: By the type invariants all are valid; a super block has a user namespace.
+        unsafe {
+            let fs = (*(*inode).i_sb).s_user_ns;
+            let user = bindings::rdaxfs_i_uid_needs_update(idmap, self.0.attr, inode)
+                .then(|| bindings::from_vfsuid(idmap, fs, self.attr().__bindgen_anon_1.ia_vfsuid));
+            let group = bindings::rdaxfs_i_gid_needs_update(idmap, self.0.attr, inode)
+                .then(|| bindings::from_vfsgid(idmap, fs, self.attr().__bindgen_anon_2.ia_vfsgid));
+            (user, group)
+        }
+    }
+
     /// Copies everything but the size into the inode, which the caller marks dirty.
     pub fn apply(&self) {
         // SAFETY: By the type invariants all are valid and the inode is locked.

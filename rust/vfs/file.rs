@@ -421,7 +421,7 @@ impl<T: Operations> Table<T> {
         // SAFETY: As the VFS promises.
         unsafe {
             (*file).f_mode |= bindings::FMODE_REGULAR;
-            bindings::generic_file_open(inode, file)
+            bindings::dquot_file_open(inode, file)
         }
     }
 

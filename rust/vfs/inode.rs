@@ -12,6 +12,10 @@
 
 use super::{
     aspace,
+    quota::{
+        self,
+        Dquots, //
+    },
     FileSystem,
     SuperBlock, //
 };
@@ -96,6 +100,7 @@ pub(super) struct Allocation<T: FileSystem> {
     data: T::INodeData,
     state: aspace::State,
     metadata_buffers: Opaque<bindings::mapping_metadata_bhs>,
+    dquots: Opaque<Dquots>,
     inode: Opaque<bindings::inode>,
 }
 
@@ -134,6 +139,7 @@ impl<T: FileSystem> Allocation<T> {
             let object = object.as_ptr();
             pin_init::raw_init(&raw mut (*object).data, T::inode_data());
             pin_init::raw_init(&raw mut (*object).state, aspace::State::new());
+            Opaque::cast_into(&raw const (*object).dquots).write(quota::NO_DQUOTS);
             let inode = Opaque::cast_into(&raw const (*object).inode);
             bindings::mmb_init(
                 Opaque::cast_into(&raw const (*object).metadata_buffers),
@@ -245,6 +251,13 @@ impl<T: FileSystem> INode<T> {
     pub(super) fn metadata_buffers(&self) -> *mut bindings::mapping_metadata_bhs {
         // SAFETY: The allocation lives as long as the inode.
         unsafe { Opaque::cast_into(&raw const (*self.allocation()).metadata_buffers) }
+    }
+
+    /// The dquots that are counted for the inode, in the order of [`Kind::ALL`](super::quota::Kind::ALL).
+    #[inline]
+    pub(super) fn dquots(&self) -> *mut *mut bindings::dquot {
+        // SAFETY: The allocation lives as long as the inode.
+        unsafe { Opaque::cast_into(&raw const (*self.allocation()).dquots).cast() }
     }
 
     /// Writes the metadata blocks that belong to the inode, and waits.

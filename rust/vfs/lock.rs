@@ -57,6 +57,13 @@ impl<T> RwSem<T> {
         })
     }
 
+    /// Tells lockdep that this one may be taken with others of its class held, but not they with this
+    /// one held. Nobody holds it yet.
+    pub fn set_inner(&self) {
+        // SAFETY: The semaphore was initialised by the constructor.
+        unsafe { bindings::rdaxfs_rwsem_set_subclass(self.sem.get(), 1) };
+    }
+
     /// Takes the semaphore shared.
     #[inline]
     pub fn read(&self) -> ReadGuard<'_, T> {

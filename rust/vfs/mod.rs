@@ -27,6 +27,7 @@ pub mod log;
 pub mod mm;
 pub mod mode;
 pub mod param;
+pub mod quota;
 pub mod readdir;
 pub mod super_block;
 pub mod symlink;
@@ -148,6 +149,23 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
 
     /// Undoes [`freeze_fs`](Self::freeze_fs).
     fn unfreeze_fs(sb: &SuperBlock<Self>) -> Result;
+
+    /// The project that the inode is counted for, if the image has projects.
+    fn projid(inode: &INode<Self>) -> Option<u32>;
+
+    /// The most blocks that change when an entry of a quota file is made or removed.
+    fn quota_entry_credits(file: &INode<Self>) -> Credits;
+
+    /// Reads from a quota file, and returns the number of bytes: less than asked for at its end.
+    fn quota_read(file: &INode<Self>, pos: u64, bytes: &mut [u8]) -> Result<usize>;
+
+    /// Writes to a quota file, within one block.
+    fn quota_write(
+        tx: &Transaction<'_, Self>,
+        file: &INode<Self>,
+        pos: u64,
+        bytes: &[u8],
+    ) -> Result;
 
     /// For `statfs(2)`.
     fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;

@@ -231,6 +231,13 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { bindings::rdaxfs_sb_force_rdonly(self.as_ptr()) };
     }
 
+    /// Lets writers in, in a remount that makes the file system writable, before it is through. The
+    /// caller holds `s_umount` exclusively.
+    pub fn begin_read_write(&self) {
+        // SAFETY: Valid by the type's invariants; the lock is held.
+        unsafe { (*self.as_ptr()).s_flags &= !bindings::SB_RDONLY };
+    }
+
     /// The inode `ino`, in memory or to be read.
     pub fn iget(&self, ino: u64) -> Result<Iget<T>> {
         // SAFETY: The super block is ready, so inodes may be fetched.

@@ -12,6 +12,7 @@
 //! Transactions do not nest, and the last reference to an inode is not dropped within one.
 
 use super::{
+    quota,
     Buffer,
     FileSystem,
     INode,
@@ -89,7 +90,21 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         }
         // SAFETY: The super block is valid; undone by `drop`.
         unsafe { bindings::rdaxfs_sb_start_intwrite(sb.as_ptr()) };
-        Ok(Self::new(sb, credits, false))
+        let quotas = if sb.has_quotas() {
+            quota::CREDITS
+        } else {
+            Credits(0)
+        };
+        Ok(Self::new(sb, credits + quotas, false))
+    }
+
+    /// A part of the transaction that this task runs, for a callback that was not handed it. It has the
+    /// credits of that one.
+    pub(super) fn join(sb: &'sb SuperBlock<T>) -> Result<Self> {
+        if sb.is_read_only() {
+            return Err(EROFS);
+        }
+        Ok(Self::new(sb, Credits(u32::MAX), true))
     }
 
     /// Changes the super block's own block, and nothing else: also while the file system is

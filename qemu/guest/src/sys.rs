@@ -15,6 +15,8 @@ use std::fs::File;
 use std::io;
 use std::ptr;
 
+pub mod quota;
+
 /// `FS_XFLAG_DAX` of `struct fsxattr`.
 pub const XFLAG_DAX: u32 = 0x8000;
 /// ext4's `EXT4_DAX_FL`, which `FS_IOC_GETFLAGS` calls `FS_DAX_FL`.

@@ -174,18 +174,6 @@ impl<T: FileSystem> INode<T> {
         read!(self.i_blocks)
     }
 
-    /// Adds to the storage used, in units of 512 bytes. Takes `i_lock`.
-    pub fn add_sectors(&self, sectors: u64) {
-        // SAFETY: The inode is alive.
-        unsafe { bindings::inode_add_bytes(self.as_ptr(), (sectors << 9) as i64) };
-    }
-
-    /// Takes from the storage used, in units of 512 bytes. Takes `i_lock`.
-    pub fn sub_sectors(&self, sectors: u64) {
-        // SAFETY: The inode is alive.
-        unsafe { bindings::inode_sub_bytes(self.as_ptr(), (sectors << 9) as i64) };
-    }
-
     /// Sets `i_flags` bits (`S_IMMUTABLE` and its like) to `flags` among `mask`, atomically.
     ///
     /// `S_DAX` is not among them: it changes only with the mode lock held exclusively.

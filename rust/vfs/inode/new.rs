@@ -99,6 +99,15 @@ impl<T: FileSystem> Fresh<T> {
         }
     }
 
+    /// Sets mode, owner and group as for a file that the current task creates in `dir`, which is
+    /// seen through `idmap` (`inode_init_owner`).
+    pub fn init_owner(&mut self, idmap: &IdMap, dir: &INode<T>, mode: u16) {
+        // SAFETY: Both inodes and the map are valid.
+        unsafe {
+            bindings::inode_init_owner(idmap.as_ptr(), self.ptr.as_ptr(), dir.as_ptr(), mode)
+        };
+    }
+
     /// Gives it its number, where others can find it and wait for it. [`EIO`] if that number is in
     /// use in memory already, which means that the image is corrupted.
     pub fn insert(self, ino: u64) -> Result<New<T>> {
@@ -111,6 +120,16 @@ impl<T: FileSystem> Fresh<T> {
             core::mem::forget(self);
             Ok(New::from_raw(ptr, true))
         }
+    }
+}
+
+impl<T: FileSystem> Deref for Fresh<T> {
+    type Target = INode<T>;
+
+    #[inline]
+    fn deref(&self) -> &INode<T> {
+        // SAFETY: The inode is alive, and of `T`.
+        unsafe { INode::from_raw(self.ptr.as_ptr()) }
     }
 }
 
@@ -191,15 +210,6 @@ impl<T: FileSystem> New<T> {
             bindings::rdaxfs_i_uid_write(self.ptr.as_ptr(), uid);
             bindings::rdaxfs_i_gid_write(self.ptr.as_ptr(), gid);
         }
-    }
-
-    /// Sets mode, owner and group as for a file that the current task creates in `dir`, which is
-    /// seen through `idmap` (`inode_init_owner`).
-    pub fn init_owner(&mut self, idmap: &IdMap, dir: &INode<T>, mode: u16) {
-        // SAFETY: Both inodes and the map are valid.
-        unsafe {
-            bindings::inode_init_owner(idmap.as_ptr(), self.ptr.as_ptr(), dir.as_ptr(), mode)
-        };
     }
 
     /// Sets the generation.

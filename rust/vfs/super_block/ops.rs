@@ -14,6 +14,7 @@ use crate::{
             Allocation,
             INode, //
         },
+        quota,
         Context,
         FileSystem, //
     },
@@ -57,6 +58,7 @@ pub(in crate::vfs) unsafe fn fill_super<T: FileSystem>(
     // SAFETY: The count of the inode goes to the dentry, or is dropped when there is none.
     let root = unsafe { bindings::d_make_root(root.as_ptr().cast()) };
     if root.is_null() {
+        sb.disable_quotas();
         return Err(ENOMEM);
     }
     // SAFETY: The super block is still being filled by this thread.
@@ -95,6 +97,9 @@ impl<T: FileSystem> Operations<T> {
         unfreeze_fs: Some(Self::unfreeze_fs),
         statfs: Some(Self::statfs),
         show_options: Some(Self::show_options),
+        quota_read: Some(quota::Operations::<T>::quota_read),
+        quota_write: Some(quota::Operations::<T>::quota_write),
+        get_dquots: Some(quota::Operations::<T>::get_dquots),
         ..pin_init::zeroed()
     };
 
@@ -168,6 +173,7 @@ impl<T: FileSystem> Operations<T> {
                 let _ = this.sync_buffers();
             }
             this.forget_buffers();
+            bindings::dquot_drop(inode);
             bindings::clear_inode(inode);
         }
     }

@@ -12,6 +12,7 @@ mod inodes;
 mod mode;
 mod mounting;
 mod names;
+mod quota;
 mod readdir;
 mod space;
 mod tools;
@@ -28,12 +29,13 @@ use std::path::Path;
 
 /// Every test, in the order in which they run.
 pub fn all() -> Vec<Test> {
-    let groups: [fn() -> Vec<Test>; 13] = [
+    let groups: [fn() -> Vec<Test>; 14] = [
         mounting::tests,
         images::tests,
         names::tests,
         readdir::tests,
         index::tests,
+        quota::tests,
         inodes::tests,
         extents::tests,
         space::tests,
