@@ -29,7 +29,7 @@ use std::path::Path;
 
 /// Every test, in the order in which they run.
 pub fn all() -> Vec<Test> {
-    let groups: [fn() -> Vec<Test>; 14] = [
+    let groups: &[fn() -> Vec<Test>] = &[
         mounting::tests,
         images::tests,
         names::tests,
@@ -46,7 +46,7 @@ pub fn all() -> Vec<Test> {
         corrupt::tests,
         tools::tests,
     ];
-    groups.into_iter().flat_map(|group| group()).collect()
+    groups.iter().flat_map(|group| group()).collect()
 }
 
 /// Passes if `result` is the error `errno`.
