@@ -359,7 +359,7 @@ impl<T: FileSystem> Operations<T> {
             // Also without a transaction, when it fails to write: the library would ask again and again.
             // SAFETY: As the library promises.
             let released = to_result(unsafe { bindings::dquot_release(dquot) });
-            tx.and_then(|_tx| released).map(|()| 0)
+            tx.and(released).map(|()| 0)
         })
     }
 

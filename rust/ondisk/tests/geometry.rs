@@ -116,7 +116,10 @@ fn features_are_refused_by_name() {
     let geometry = parse(&changed(&sb, 0x64, &set.to_le_bytes())).unwrap();
     let error = geometry.check_writable().unwrap_err();
     assert_eq!(error, Error::RoCompat(RoCompat::from_bits(0x4080)));
-    assert!(error.to_string().ends_with("snapshot, FEATURE_R14"), "{error}");
+    assert!(
+        error.to_string().ends_with("snapshot, FEATURE_R14"),
+        "{error}"
+    );
 
     let ext3 = Image::new("-b 4096 -O ^extent,^64bit", "16M");
     let error = parse(&ext3.superblock()).unwrap_err();
