@@ -5,12 +5,13 @@
 # The commands run in the Debian 13 root that scripts/in-root makes, unless TOOLS=host. A kernel
 # tree of the user's own (KDIR=) is worked on with the user's tools.
 
-KERNEL ?= $(if $(DEBUG),debug,$(if $(filter bench xfstests,$(MAKECMDGOALS)),plain,debian))
+KERNEL ?= $(if $(DEBUG)$(filter soak mutants,$(MAKECMDGOALS)),debug,$(if $(filter bench xfstests,$(MAKECMDGOALS)),plain,debian))
+MINUTES ?= 60
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
 
 kbuild_targets := modules modules_install rust-analyzer
-commands := $(kbuild_targets) vm shell run bench test xfstests lint fuzz doc
+commands := $(kbuild_targets) vm shell run bench test soak mutants xfstests lint fuzz doc
 .PHONY: all help clean distclean try $(commands)
 
 all: modules
@@ -33,7 +34,7 @@ try:
 
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
 # From here on in the root, to which these variables are passed.
-export KERNEL CMD V
+export KERNEL CMD V MINUTES
 $(commands):
 	$(Q)scripts/in-root make $@
 else
@@ -79,7 +80,7 @@ kdir: modules
 vm shell: kdir
 else
 vm_run = qemu/vm --module $(module)
-vm shell run bench xfstests: modules
+vm shell run bench soak xfstests: modules
 endif
 
 vm:
@@ -96,6 +97,14 @@ bench:
 
 test:
 	$(Q)scripts/test $(PARTS)
+
+# Ends with 124 if the kernel complained. The boot, and the test that is under way at the end, have
+# a quarter of an hour.
+soak:
+	$(Q)VM=--strict TIMEOUT=$$((($(MINUTES) + 15) * 60)) scripts/guest soak --minutes $(MINUTES)
+
+mutants:
+	$(Q)scripts/mutants $(PARTS)
 
 xfstests:
 	$(Q)scripts/xfstests/run

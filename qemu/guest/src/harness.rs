@@ -311,13 +311,18 @@ pub fn list(tests: &[Test], filter: &[String]) {
     }
 }
 
-fn select<'t>(tests: &'t [Test], filter: &[String]) -> Vec<(&'t Test, Place)> {
+/// The tests whose names contain one of `filter`, all if that is empty.
+pub fn select<'t>(tests: &'t [Test], filter: &[String]) -> Vec<(&'t Test, Place)> {
     let all = tests.iter().flat_map(|test| test.places.iter().map(move |place| (test, *place)));
     let wanted = |name: &str| filter.is_empty() || filter.iter().any(|f| name.contains(f.as_str()));
     all.filter(|(test, place)| wanted(&test.full_name(*place))).collect()
 }
 
-fn run_one(test: &Test, place: Place, config: &Config, report: &mut Report) -> Result<Outcome> {
+/// What the reason of a failure says before a line of the kernel log.
+pub const KERNEL_SAYS: &str = "the kernel log says: ";
+
+/// Runs one test and reports it.
+pub fn run_one(test: &Test, place: Place, config: &Config, report: &mut Report) -> Result<Outcome> {
     let name = test.full_name(place);
     report.start(&name);
     kmsg::note(&name);
@@ -326,7 +331,7 @@ fn run_one(test: &Test, place: Place, config: &Config, report: &mut Report) -> R
     let (mut outcome, output) = in_process(test, &name, config)?;
     let lines = log.lines();
     if let Some(line) = kmsg::trouble(&lines, test.corrupt) {
-        outcome = outcome.worsen(format!("the kernel log says: {line}"));
+        outcome = outcome.worsen(format!("{KERNEL_SAYS}{line}"));
     }
     let log = if outcome.is_failure() { lines } else { Vec::new() };
     report.end(&name, &outcome, start.elapsed(), &output, &log);
@@ -339,6 +344,9 @@ fn in_process(test: &Test, name: &str, config: &Config) -> Result<(Outcome, Stri
     command.args(["test", "--child", "--fstype", &config.fstype]);
     if config.short {
         command.arg("--short");
+    }
+    if let Some(seconds) = config.seconds {
+        command.args(["--seconds", &seconds.to_string()]);
     }
     for (option, path) in [("--tools", &config.tools), ("--module", &config.module)] {
         command.args(path.iter().flat_map(|p| [option.as_ref(), p.as_os_str()]));
@@ -355,9 +363,10 @@ fn in_process(test: &Test, name: &str, config: &Config) -> Result<(Outcome, Stri
         let _ = output.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     });
-    let outcome = match wait(&mut child, Duration::from_secs(test.seconds)) {
+    let seconds = test.seconds + config.seconds.unwrap_or(0);
+    let outcome = match wait(&mut child, Duration::from_secs(seconds)) {
         Some(outcome) => outcome,
-        None => stop(&mut child, test.seconds),
+        None => stop(&mut child, seconds),
     };
     if matches!(outcome, Outcome::Stuck(_)) {
         return Ok((outcome, String::new()));

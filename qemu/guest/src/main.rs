@@ -10,6 +10,7 @@ mod kmsg;
 mod manifest;
 mod report;
 mod smaps;
+mod soak;
 mod stage;
 mod sys;
 mod tests;
@@ -50,6 +51,20 @@ enum Verb {
         /// Run the one test named by --filter in this process
         #[arg(long, hide = true)]
         child: bool,
+    },
+    /// Run the attacks on the change of mode for a long time
+    Soak {
+        #[command(flatten)]
+        config: Config,
+        /// How long
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+        /// Only tests whose name contains this; may be given several times
+        #[arg(long, value_name = "NAME", default_value = "switch::")]
+        filter: Vec<String>,
+        /// Where to write the JUnit report
+        #[arg(long, value_name = "FILE", default_value = "/tmp/guest-soak.xml")]
+        junit: PathBuf,
     },
     /// Measure beside ext4 and XFS
     Bench {
@@ -103,6 +118,11 @@ fn act(verb: Verb) -> Result<ExitCode> {
             let tests = tests::all();
             let chosen = harness::choose(&tests, &filter, dealer.as_deref())?;
             Ok(ExitCode::from(harness::run(chosen, &config, &junit)?))
+        }
+        Verb::Soak { config, minutes, filter, junit } => {
+            config.prepare()?;
+            let good = soak::run(&tests::all(), &config, minutes, &filter, &junit)?;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Verb::Bench { config, options } => {
             let good = bench::run(&config, &options)?;

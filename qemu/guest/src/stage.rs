@@ -52,6 +52,9 @@ pub struct Config {
     /// Shorter forms of the long tests
     #[arg(long)]
     pub short: bool,
+    /// How long each storm of changes of mode lasts
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
     /// Directory that holds fsx and pjdfstest
     #[arg(long, value_name = "DIR")]
     pub tools: Option<PathBuf>,

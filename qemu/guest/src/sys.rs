@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The system calls that rustix has no safe form of: shared mappings, file attributes, Linux AIO,
-//! fork. This is the only file of the program with unsafe code.
+//! fork. The only unsafe code of the program is here and in what lies below.
 //!
 //! A [`Mapping`] never hands out a reference into the mapped file: other processes and the file
 //! system change it at any time. Bytes are copied in and out.
 
 #![allow(unsafe_code)]
+
+pub mod attack;
 
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::Result;
@@ -31,6 +33,11 @@ pub struct Mapping {
     addr: *mut c_void,
     len: usize,
 }
+
+// SAFETY: Memory that is mapped is mapped for all threads, and nobody is given a reference to it.
+unsafe impl Send for Mapping {}
+// SAFETY: As above; what threads do to it at the same time is as what other processes do.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Maps `len` bytes of `file` from `offset`.

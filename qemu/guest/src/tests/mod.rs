@@ -15,6 +15,7 @@ mod names;
 mod quota;
 mod readdir;
 mod space;
+pub mod switch;
 mod tools;
 
 use crate::harness::Test;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Test> {
         aio::tests,
         fault::tests,
         mode::tests,
+        switch::tests,
         corrupt::tests,
         tools::tests,
     ];

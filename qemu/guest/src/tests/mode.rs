@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The mode of a file, page cache or DAX: what decides it, who tells it, and changing it live.
 
+use super::switch::needs_live;
 use super::{is_dax, pattern, read_at, refused, same_bytes};
 use crate::harness::{Bed, Place, Test, BOTH, INODE, RAM};
+use crate::smaps;
 use crate::sys::{self, End, Mapping, DAX_FL, PAGE, XFLAG_DAX};
-use crate::{skip, smaps};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 pub fn tests() -> Vec<Test> {
     vec![
@@ -37,22 +37,12 @@ pub fn tests() -> Vec<Test> {
         Test::new("mode::no_change_is_no_change", INODE, no_change),
         Test::new("mode::refusals", INODE, refusals),
         Test::new("mode::many_switches", INODE, many_switches),
-        Test::new("mode::storm", INODE, storm),
         Test::new("mode::deferred", INODE, deferred),
         Test::new("mode::not_here", BOTH, not_here),
-        Test::new("mode::switch_under_fsx", INODE, switch_under_fsx).seconds(300),
     ]
 }
 
 const LEN: usize = 3 << 20;
-
-/// Ends the test as skipped where the mode only changes at the last close.
-fn needs_live(bed: &Bed) -> Result<()> {
-    if !bed.config.is_rdaxfs() {
-        skip!("{} changes the mode of a file only after its last close", bed.config.fstype);
-    }
-    Ok(())
-}
 
 /// Opens a file with the flag set or clear from the start, by way of its directory.
 fn made(bed: &Bed, name: &str, dax: bool) -> Result<File> {
@@ -466,77 +456,6 @@ fn many_switches(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
-/// Threads map, store, read and write while one switches: it succeeds or is told EBUSY, never both
-/// a success and a mapping from before.
-fn storm(bed: &mut Bed) -> Result<()> {
-    needs_live(bed)?;
-    let file = bed.create("file")?;
-    file.write_all_at(&vec![0; LEN], 0)?;
-    let limit = Duration::from_secs(if bed.config.short { 5 } else { 20 });
-    let begun = Instant::now();
-    let lanes = 4_usize;
-    let (file, done) = (&file, move || begun.elapsed() > limit);
-    let outcome: Result<(u32, u32)> = std::thread::scope(|scope| {
-        let mut workers = Vec::new();
-        for lane in 0..lanes {
-            workers.push(scope.spawn(move || lane_of_storm(file, lane, lanes, &done)));
-        }
-        let counts = (|| {
-            let (mut switches, mut busy) = (0, 0);
-            while !done() {
-                let dax = !is_dax(file)?;
-                match sys::set_xflag_dax(file, dax) {
-                    Ok(()) => switches += 1,
-                    Err(e) if e.raw_os_error() == Some(libc::EBUSY) => busy += 1,
-                    Err(e) => return Err(e).context("the change"),
-                }
-            }
-            Ok((switches, busy))
-        })();
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a worker died"))??;
-        }
-        counts
-    });
-    let (switches, busy) = outcome?;
-    println!("{switches} switches, {busy} times busy");
-    ensure!(switches >= 10 && busy > 0, "{switches} switches, {busy} times busy: no contest");
-    Ok(())
-}
-
-/// One thread of the storm: it alone writes every `lanes`-th page, by store or by write, and checks.
-fn lane_of_storm(file: &File, lane: usize, lanes: usize, done: &impl Fn() -> bool) -> Result<()> {
-    let mut last = vec![0_u8; LEN / PAGE];
-    for round in 1.. {
-        if done() {
-            return Ok(());
-        }
-        let pages = (lane..LEN / PAGE).step_by(lanes).skip(round % 7).step_by(11);
-        let stored = (round % 250 + 1) as u8;
-        if round % 2 == 0 {
-            let map = match Mapping::shared(file, LEN) {
-                // The mode changed between the two steps of mmap.
-                Err(Errno::AGAIN) => continue,
-                map => map.context("mmap")?,
-            };
-            for page in pages {
-                ensure!(map.read(page * PAGE, 1)[0] == last[page], "page {page} by load");
-                map.write(page * PAGE, &[stored]);
-                last[page] = stored;
-            }
-        } else {
-            for page in pages {
-                let at = (page * PAGE) as u64;
-                ensure!(read_at(file, at, 1)?[0] == last[page], "page {page} by read");
-                file.write_all_at(&[stored], at)?;
-                last[page] = stored;
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
-}
-
 /// `dax_switch=deferred`: as upstream, the change waits for the last close.
 fn deferred(bed: &mut Bed) -> Result<()> {
     if bed.config.is_rdaxfs() {
@@ -571,67 +490,4 @@ fn not_here(bed: &mut Bed) -> Result<()> {
         ensure!((sys::flags(&file)? & DAX_FL != 0) == flag, "the flag is not stored");
     }
     Ok(())
-}
-
-/// The reproducer of the 2017 thread: fsx against a loop of switches, as an ordinary user.
-fn switch_under_fsx(bed: &mut Bed) -> Result<()> {
-    needs_live(bed)?;
-    let Some(tool) = super::tools::find(bed, "fsx") else {
-        skip!("fsx is not installed in this guest");
-    };
-    let dir = bed.path("dir");
-    std::fs::create_dir(&dir)?;
-    std::fs::set_permissions(&dir, PermissionsExt::from_mode(0o777))?;
-    let seconds = if bed.config.short { 15 } else { 60 };
-    let name = dir.join("file");
-    let config = super::tools::fsx_config()?;
-    let end = sys::in_child(|| {
-        let played = sys::become_user(1000).context("user").and_then(|()| {
-            let mut fsx = Command::new(&tool);
-            fsx.args(["-S", "7", "-f"]).arg(&config).args(["-P", crate::stage::SCRATCH]).arg(&name);
-            let mut fsx = fsx.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
-            let counts = switch_loop(&name, Duration::from_secs(seconds), || fsx.try_wait());
-            let early = fsx.try_wait()?;
-            fsx.kill()?;
-            fsx.wait()?;
-            let (up, down, busy) = counts?;
-            println!("{up} switches to DAX, {down} back, {busy} times busy");
-            ensure!(early.is_none(), "fsx ended with {early:?}");
-            ensure!(up >= 20 && down >= 20, "too few switches to mean anything");
-            Ok(())
-        });
-        match played {
-            Ok(()) => 0,
-            Err(error) => {
-                println!("{error:#}");
-                1
-            }
-        }
-    })?;
-    ensure!(end == End::Exit(0), "see the output");
-    Ok(())
-}
-
-/// Switches a file to and fro; returns how often it went each way and how often it was busy.
-fn switch_loop(
-    path: &std::path::Path,
-    limit: Duration,
-    mut ended: impl FnMut() -> io::Result<Option<std::process::ExitStatus>>,
-) -> Result<(u32, u32, u32)> {
-    let begun = Instant::now();
-    while !path.exists() && begun.elapsed() < limit {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let file = File::options().read(true).write(true).open(path)?;
-    let (mut up, mut down, mut busy) = (0, 0, 0);
-    while begun.elapsed() < limit && ended()?.is_none() {
-        let dax = !is_dax(&file)?;
-        match sys::set_xflag_dax(&file, dax) {
-            Ok(()) if dax => up += 1,
-            Ok(()) => down += 1,
-            Err(e) if e.raw_os_error() == Some(libc::EBUSY) => busy += 1,
-            Err(e) => return Err(e).context("the change"),
-        }
-    }
-    Ok((up, down, busy))
 }

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Each race of the change on purpose: the module sleeps at a named point, in the middle of what a lock
+//! protects, and the other side of the race comes along meanwhile. Only a module for the debug kernel
+//! has these points. 5, and a test for each lock and each second look (`make mutants`).
+
+use super::maps::{by_calls, by_mapping};
+use super::{attack_for, is_dax, needs_live, prepared, Tally, LEN};
+use crate::counters::Counters;
+use crate::harness::{Bed, Test, INODE};
+use crate::stage::run;
+use crate::sys::{self, Child, End, Mapping, PAGE};
+use crate::tests::{pattern, read_at, refused};
+use crate::{skip, smaps};
+use anyhow::{bail, ensure, Context, Result};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test::new("switch::slow_fault", INODE, slow_fault),
+        Test::new("switch::overtaken_mmap", INODE, overtaken_mmap).seconds(240),
+        Test::new("switch::mmap_meanwhile", INODE, mmap_meanwhile).seconds(240),
+        Test::new("switch::stored_meanwhile", INODE, stored_meanwhile),
+        Test::new("switch::writeback_meanwhile", INODE, writeback_meanwhile),
+        Test::new("switch::frozen", INODE, frozen),
+        Test::new("switch::windows", INODE, windows).seconds(300),
+    ]
+}
+
+const POINTS: &str = "/sys/kernel/debug/rdaxfs";
+
+/// A point at which the module sleeps, as long as this lives.
+struct Delay {
+    point: String,
+    hits: u64,
+    met: u64,
+}
+
+impl Delay {
+    fn at(point: &str, length: Duration) -> Result<Self> {
+        if !Path::new(POINTS).join("delay").exists() {
+            skip!("this module has no points at which it can be made to sleep");
+        }
+        let (hits, met) = (Self::count("hits", point)?, Self::count("met", point)?);
+        let delay = Self { point: point.to_owned(), hits, met };
+        fs::write(delay.file(), length.as_micros().to_string()).context(delay.point.clone())?;
+        Ok(delay)
+    }
+
+    fn file(&self) -> PathBuf {
+        Path::new(POINTS).join("delay").join(&self.point)
+    }
+
+    fn count(what: &str, point: &str) -> Result<u64> {
+        let path = Path::new(POINTS).join(what).join(point);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(text.trim().parse()?)
+    }
+
+    /// How often the module has slept here.
+    fn hits(&self) -> Result<u64> {
+        Ok(Self::count("hits", &self.point)? - self.hits)
+    }
+
+    /// How often the other side of the race came while it slept.
+    fn met(&self) -> Result<u64> {
+        Ok(Self::count("met", &self.point)? - self.met)
+    }
+
+    /// Waits until somebody sleeps here, for the first time.
+    fn wait(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.hits()? == 0 {
+            ensure!(Instant::now() < deadline, "nobody came by {}", self.point);
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Delay {
+    fn drop(&mut self) {
+        // A delay that stays only slows the next tests.
+        let _ = fs::write(self.file(), "0");
+    }
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| bail!("a thread died"))
+}
+
+/// 5: a read fault has given up the mmap lock and sleeps, its mapping goes, and the file, which is
+/// mapped by nobody now, is to change. What the fault reads then must not get into a DAX file.
+fn slow_fault(bed: &mut Bed) -> Result<()> {
+    let file = prepared(bed, "file")?;
+    let tally = Tally::default();
+    for round in 0..if bed.config.short { 2 } else { 10 } {
+        file.sync_all()?;
+        fs::write("/proc/sys/vm/drop_caches", "1")?;
+        let delay = Delay::at("read_folios", Duration::from_millis(800))?;
+        let (from, to) = rustix::pipe::pipe()?;
+        let child = Child::start(|| match fault_and_unmap(&file, &delay, &to) {
+            Ok(()) => 0,
+            Err(error) => {
+                println!("{error:#}");
+                1
+            }
+        })?;
+        ensure!(rustix::io::read(&from, &mut [0; 1])? == 1, "the child has not unmapped");
+        let change = tally.change(&file, true)?;
+        ensure!(!change, "round {round}: changed while a fault was asleep");
+        ensure!(child.wait()? == End::Exit(0), "see the output");
+        drop(delay);
+        ensure!(tally.change(&file, true)?, "refused after the fault");
+        tally.same(&read_at(&file, 0, LEN)?, &pattern(0, 0, LEN), "on DAX")?;
+        ensure!(tally.change(&file, false)?, "refused on the way back");
+        tally.same(&read_at(&file, 0, LEN)?, &pattern(0, 0, LEN), "back")?;
+    }
+    println!("{tally}");
+    tally.leave()
+}
+
+/// One thread faults, the other puts other memory in the place of the mapping, and tells.
+fn fault_and_unmap(file: &File, delay: &Delay, to: &impl rustix::fd::AsFd) -> Result<()> {
+    let map = Mapping::shared(file, LEN)?;
+    thread::scope(|scope| {
+        let fault = scope.spawn(|| map.read(9 * PAGE, 1)[0]);
+        delay.wait()?;
+        map.vacate(0, LEN)?;
+        ensure!(!fault.is_finished(), "the fault was over before its mapping was gone");
+        rustix::io::write(to, b"x")?;
+        let found = fault.join().map_err(|_| anyhow::anyhow!("a thread died"))?;
+        ensure!(found == 0, "the fault found a byte of the file where it is not mapped any more");
+        Ok(())
+    })
+}
+
+/// A new mapping works, and is what its file is: by smaps, by loads and by stores.
+fn is_right(file: &File, map: &Mapping, tally: &Tally, what: &str) -> Result<()> {
+    let (dax, entry) = (is_dax(file)?, smaps::of(map)?);
+    ensure!(smaps::has_flag(map, "mm")? == dax, "{what}: the file is DAX: {dax}; smaps:\n{entry}");
+    let mut model = read_at(file, 0, LEN)?;
+    tally.same(&map.read(0, LEN), &model, &format!("{what}, by load"))?;
+    map.write(3 * PAGE, what.as_bytes());
+    model[3 * PAGE..][..what.len()].copy_from_slice(what.as_bytes());
+    tally.same(&read_at(file, 0, LEN)?, &model, &format!("{what}, by read"))
+}
+
+/// The mode changes between two steps of an mmap: the mapping that comes out is of the new mode, or the
+/// change is refused.
+fn overtaken_mmap(bed: &mut Bed) -> Result<()> {
+    let file = prepared(bed, "file")?;
+    let (tally, device) = (Tally::default(), bed.image.device().to_owned());
+    let before = Counters::of(&device)?;
+    for point in ["mmap_look", "mmap_prepared", "mmap_mapped"] {
+        for _ in 0..2 {
+            let (dax, delay) = (is_dax(&file)?, Delay::at(point, Duration::from_millis(300))?);
+            thread::scope(|scope| {
+                let mapper = scope.spawn(|| Ok(Mapping::shared(&file, LEN)?));
+                delay.wait()?;
+                let done = tally.change(&file, !dax)?;
+                let what = format!("{point}, {}", if done { "overtaken" } else { "refused" });
+                let map = join(mapper).context(what.clone())?;
+                is_right(&file, &map, &tally, &what)?;
+                let change = sys::set_xflag_dax(&file, !is_dax(&file)?);
+                refused(change, Errno::BUSY, "while mapped")?;
+                drop(map);
+                println!("{what}");
+                Ok::<_, anyhow::Error>(())
+            })?;
+            drop(delay);
+            if is_dax(&file)? == dax {
+                ensure!(tally.change(&file, !dax)?, "{point}: refused after munmap");
+            }
+        }
+    }
+    let wrong = Counters::of(&device)?.since(&before).get("wrong_mode");
+    ensure!(wrong == 0, "{wrong} faults met the wrong mode");
+    println!("{tally}");
+    tally.leave()
+}
+
+/// The file is mapped and stored to while the change is in the middle: between its look for mappings
+/// and its end, at every step.
+fn mmap_meanwhile(bed: &mut Bed) -> Result<()> {
+    let file = prepared(bed, "file")?;
+    let (tally, device) = (Tally::default(), bed.image.device().to_owned());
+    let before = Counters::of(&device)?;
+    for step in
+        ["begin", "faults", "locked", "written", "dropped", "commit", "stored", "half", "done"]
+    {
+        for _ in 0..2 {
+            let point = format!("switch_{step}");
+            let (dax, delay) = (is_dax(&file)?, Delay::at(&point, ms(150))?);
+            thread::scope(|scope| {
+                let changer = scope.spawn(|| tally.change(&file, !dax));
+                delay.wait()?;
+                let map = Mapping::shared(&file, LEN).context(point.clone())?;
+                map.touch_write(7);
+                let done = join(changer)?;
+                ensure!(
+                    is_dax(&file)? == (dax != done),
+                    "{point}: done is {done}, the mode is not"
+                );
+                is_right(&file, &map, &tally, &point)
+            })?;
+            drop(delay);
+            let found = read_at(&file, 0, LEN)?;
+            let stored =
+                found.iter().step_by(PAGE).enumerate().all(|(page, b)| *b == 7 || page == 3);
+            ensure!(stored, "{point}: stores are lost");
+            if is_dax(&file)? == dax {
+                ensure!(tally.change(&file, !dax)?, "{point}: refused after munmap");
+            }
+            fs::write("/proc/sys/vm/drop_caches", "1")?;
+            tally.same(&read_at(&file, 0, LEN)?, &found, "from the device")?;
+        }
+    }
+    let wrong = Counters::of(&device)?.since(&before).get("wrong_mode");
+    ensure!(wrong == 0, "{wrong} faults met the wrong mode");
+    println!("{tally}");
+    tally.leave()
+}
+
+/// What is stored while the change has written back already, but does not hold its locks yet.
+fn stored_meanwhile(bed: &mut Bed) -> Result<()> {
+    let file = prepared(bed, "file")?;
+    let tally = Tally::default();
+    let mut model = pattern(0, 0, LEN);
+    for round in 0..4 {
+        let (dax, bytes) = (is_dax(&file)?, pattern(round + 1, 0, 3 * PAGE));
+        let (at, delay) = (round as usize * 100_000, Delay::at("switch_begin", ms(150))?);
+        let done = thread::scope(|scope| {
+            let changer = scope.spawn(|| tally.change(&file, !dax));
+            delay.wait()?;
+            Mapping::shared(&file, LEN)?.write(at, &bytes);
+            join(changer)
+        })?;
+        drop(delay);
+        ensure!(done, "round {round}: refused, although nothing holds the file");
+        model[at..at + bytes.len()].copy_from_slice(&bytes);
+        tally.same(&read_at(&file, 0, LEN)?, &model, "after the change")?;
+    }
+    println!("{tally}");
+    tally.leave()
+}
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// The mode is to change while writepages has seen the old one. fs/dax.c warns if it then finds pages
+/// where it expects its own entries.
+fn writeback_meanwhile(bed: &mut Bed) -> Result<()> {
+    let file = prepared(bed, "file")?;
+    let (tally, other) = (Tally::default(), bed.open("file")?);
+    let mut model = pattern(0, 0, LEN);
+    for round in 0..4 {
+        let dax = is_dax(&file)?;
+        {
+            let map = Mapping::shared(&file, LEN)?;
+            map.touch_write(round);
+            (0..LEN).step_by(PAGE).for_each(|at| model[at] = round);
+        }
+        let delay = Delay::at("writepages", ms(300))?;
+        let written = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let syncer = scope.spawn(|| Ok(other.sync_all()?));
+            delay.wait()?;
+            // Its own writeback need not sleep.
+            fs::write(delay.file(), "0")?;
+            let done = tally.change(&file, !dax)?;
+            ensure!(done, "round {round}: refused");
+            let bytes = pattern(round.into(), 0, 40 * PAGE);
+            file.write_all_at(&bytes, 0)?;
+            Mapping::shared(&file, LEN)?.write(PAGE, &bytes[PAGE..2 * PAGE]);
+            model[..bytes.len()].copy_from_slice(&bytes);
+            written.store(true, SeqCst);
+            join(syncer)
+        })?;
+        drop(delay);
+        tally.same(&read_at(&file, 0, LEN)?, &model, "after the change")?;
+        fs::write("/proc/sys/vm/drop_caches", "1")?;
+        tally.same(&read_at(&file, 0, LEN)?, &model, "from the device")?;
+    }
+    println!("{tally}");
+    tally.leave()
+}
+
+/// A store to a frozen file system waits until it is thawed, in either mode.
+fn frozen(bed: &mut Bed) -> Result<()> {
+    let file = prepared(bed, "file")?;
+    let dir = bed.dir().to_string_lossy().into_owned();
+    for dax in [false, true] {
+        sys::set_xflag_dax(&file, dax)?;
+        let map = Mapping::shared(&file, LEN)?;
+        // The second page has been loaded before it is stored to, the first has not.
+        map.read(7 * PAGE, 1);
+        file.sync_all()?;
+        run("fsfreeze", &["-f", &dir])?;
+        let store = |at: usize| {
+            Child::start(|| {
+                map.write(at, b"thawed");
+                0
+            })
+        };
+        let children = [store(300 * PAGE), store(7 * PAGE)];
+        thread::sleep(ms(400));
+        let early = [300, 7].map(|page| read_at(&file, page * PAGE as u64, 6));
+        run("fsfreeze", &["-u", &dir])?;
+        for (child, early) in children.into_iter().zip(early) {
+            ensure!(early? != b"thawed", "dax {dax}: stored to a frozen file system");
+            ensure!(child?.wait()? == End::Exit(0), "the store failed");
+        }
+        for page in [300, 7] {
+            let found = read_at(&file, page * PAGE as u64, 6)?;
+            ensure!(found == b"thawed", "dax {dax}: the store is lost");
+        }
+        drop(map);
+        file.write_all_at(&pattern(0, 0, LEN), 0)?;
+    }
+    Ok(())
+}
+
+/// A storm at every point there is, with a short sleep there.
+fn windows(bed: &mut Bed) -> Result<()> {
+    needs_live(bed)?;
+    let points = Path::new(POINTS).join("delay");
+    if !points.exists() {
+        skip!("this module has no points at which it can be made to sleep");
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(points)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let limit = Duration::from_secs_f64(match bed.config.short {
+        true => 1.0,
+        false => bed.config.seconds.unwrap_or(60).max(20) as f64 / names.len() as f64,
+    });
+    let file = prepared(bed, "file")?;
+    for name in names {
+        file.write_all_at(&pattern(0, 0, LEN), 0)?;
+        let delay = Delay::at(&name, ms(3))?;
+        let syncer: super::Worker = Box::new(|go| {
+            while go.on() {
+                go.file.sync_all()?;
+                super::rest(Instant::now());
+            }
+            Ok(())
+        });
+        let workers = vec![by_mapping(0, 3), by_mapping(1, 3), by_calls(2, 3), syncer];
+        attack_for(limit, &file, 0, workers).with_context(|| name.clone())?;
+        println!(
+            "{name}: slept {} times, met the other side {} times",
+            delay.hits()?,
+            delay.met()?
+        );
+    }
+    Ok(())
+}
