@@ -12,7 +12,7 @@ Q := $(if $(V),,@)
 
 kbuild_targets := modules modules_install rust-analyzer
 commands := $(kbuild_targets) vm shell run bench test soak mutants xfstests lint fuzz doc
-.PHONY: all help clean distclean try $(commands)
+.PHONY: all help clean distclean try try-test $(commands)
 
 all: modules
 
@@ -29,8 +29,8 @@ distclean: clean
 	$(Q)scripts/forget
 
 # Calls the root itself, with and without the patches.
-try:
-	$(Q)scripts/try
+try try-test:
+	$(Q)scripts/$@
 
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
 # From here on in the root, to which these variables are passed.
