@@ -56,6 +56,7 @@ module = $(abspath $(or $(output),.))/rdaxfs.ko
 $(kbuild_targets): check-tree
 	+$(Q)$(kbuild) $@
 	$(if $(KDIR),,$(if $(filter modules,$@),$(Q)scripts/check-symbols $(module) $(build) && echo "rdaxfs: $(module)"))
+	$(if $(output),$(if $(filter rust-analyzer,$@),$(Q)cp $(output)/rust-project.json .))
 
 # An output directory wants a source directory without output.
 .PHONY: check-tree
