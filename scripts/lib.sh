@@ -40,7 +40,8 @@ once() {
 	(
 		flock 9
 		[ ! -d "$dir" ] || exit 0
-		[ ! -e "$dir.new" ] || as_root rm -rf --one-file-system "$dir.new"
+		# In the root there is no way to become another user, and no need.
+		rm -rf --one-file-system "$dir.new" 2>/dev/null || as_root rm -rf --one-file-system "$dir.new"
 		"$1" "$dir.new" "${@:2}"
 		mv "$dir.new" "$dir"
 	) 9>"$dir.lock"
