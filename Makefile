@@ -5,7 +5,7 @@
 # The commands run in the Debian 13 root that scripts/in-root makes, unless TOOLS=host. A kernel
 # tree of the user's own (KDIR=) is worked on with the user's tools.
 
-KERNEL ?= $(if $(DEBUG)$(filter soak mutants,$(MAKECMDGOALS)),debug,$(if $(filter bench xfstests,$(MAKECMDGOALS)),plain,debian))
+KERNEL ?= $(if $(DEBUG)$(filter soak,$(MAKECMDGOALS)),debug,$(if $(filter bench mutants xfstests,$(MAKECMDGOALS)),plain,debian))
 MINUTES ?= 60
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)

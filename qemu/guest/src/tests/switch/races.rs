@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
     vec![
-        Test::new("switch::slow_fault", INODE, slow_fault),
+        Test::new("switch::slow_fault", INODE, slow_fault).seconds(240),
         Test::new("switch::overtaken_mmap", INODE, overtaken_mmap).seconds(240),
         Test::new("switch::mmap_meanwhile", INODE, mmap_meanwhile).seconds(240),
         Test::new("switch::stored_meanwhile", INODE, stored_meanwhile),
@@ -62,7 +62,7 @@ impl Delay {
         Ok(text.trim().parse()?)
     }
 
-    /// How often the module has slept here.
+    /// How often the module went to sleep here.
     fn hits(&self) -> Result<u64> {
         Ok(Self::count("hits", &self.point)? - self.hits)
     }
@@ -102,7 +102,7 @@ fn slow_fault(bed: &mut Bed) -> Result<()> {
     for round in 0..if bed.config.short { 2 } else { 10 } {
         file.sync_all()?;
         fs::write("/proc/sys/vm/drop_caches", "1")?;
-        let delay = Delay::at("read_folios", Duration::from_millis(800))?;
+        let delay = Delay::at("read_folios", ms(2500))?;
         let (from, to) = rustix::pipe::pipe()?;
         let child = Child::start(|| match fault_and_unmap(&file, &delay, &to) {
             Ok(()) => 0,

@@ -19,7 +19,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         Test::new("switch::fsync_storm", INODE, fsync_storm).seconds(240),
         Test::new("switch::truncate_storm", INODE, truncate_storm).seconds(240),
-        Test::bare("switch::crash", INODE, crash).seconds(240),
+        Test::bare("switch::crash", INODE, crash).seconds(400),
     ]
 }
 
