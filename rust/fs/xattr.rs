@@ -48,8 +48,7 @@ impl Format for Attributes {
     }
 
     fn seal(&self, bytes: &mut [u8]) -> ondisk::Result {
-        let refcount = self.refcount(bytes)?;
-        Header::set_refcount(self.csum, self.nr, bytes, refcount)
+        Header::seal(self.csum, self.nr, bytes)
     }
 }
 
@@ -78,7 +77,7 @@ pub fn free_block(inode: &INode, nr: BlockNr) -> Result {
         report(sb, Attributes::NAME, at, error)
     })?;
     if refcount > 1 {
-        Header::set_refcount(None, nr, &mut block, refcount - 1).map_err(|_| EIO)?;
+        Header::set_refcount(&mut block, refcount - 1).map_err(|_| EIO)?;
         return block.commit();
     }
     drop(block);

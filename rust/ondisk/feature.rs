@@ -182,6 +182,7 @@ impl Incompat {
         .with(Self::META_BG)
         .with(Self::IS_64BIT)
         .with(Self::FLEX_BG)
+        .with(Self::EA_INODE)
         .with(Self::CSUM_SEED)
         .with(Self::LARGEDIR);
 

@@ -12,6 +12,7 @@
 //! See [`inodes.rst`](srctree/Documentation/filesystems/ext4/inodes.rst).
 
 use core::mem::offset_of;
+use core::ops::Range;
 
 use zerocopy::{
     little_endian::{
@@ -309,6 +310,16 @@ impl Inode {
     /// [`Geometry::inode_size`], may hold extended attributes.
     pub fn extra_isize(&self) -> u16 {
         self.extra_isize
+    }
+
+    /// Where, of the inode's bytes, extended attributes may be: behind the fields. Nowhere if the inode
+    /// has no more than the fields of ext2.
+    pub fn attributes(&self, geometry: &Geometry) -> Range<usize> {
+        let end = usize::from(geometry.inode_size());
+        match self.extra_isize {
+            0 => end..end,
+            extra => OLD_SIZE + usize::from(extra)..end,
+        }
     }
 
     /// Whether times can be told to the nanosecond and beyond 2038, and `crtime` at all.

@@ -15,6 +15,7 @@
 //! [`Documentation/filesystems/ext4/`](srctree/Documentation/filesystems/ext4/index.rst). Fields bear
 //! the names they have there, less the prefix.
 
+pub mod acl;
 pub mod bitmap;
 pub mod block;
 pub mod bytes;

@@ -94,7 +94,8 @@ fn blocks_of_extended_attributes() {
 
         // Two inodes share it now.
         let file = OpenOptions::new().write(true).open(image.path()).unwrap();
-        xattr::Header::set_refcount(geometry.csum(), nr, &mut block, 2).unwrap();
+        xattr::Header::set_refcount(&mut block, 2).unwrap();
+        xattr::Header::seal(geometry.csum(), nr, &mut block).unwrap();
         file.write_all_at(&block, nr.get() << geometry.block_bits())
             .unwrap();
         image.debugfs("write /dev/null other\n");
