@@ -10,6 +10,7 @@
 #include <linux/dax.h>
 #include <linux/jbd2.h>
 #include <linux/kdev_t.h>
+#include <linux/posix_acl_xattr.h>
 #include <linux/moduleparam.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
@@ -31,6 +32,11 @@ bool rdaxfs_bdev_read_only(struct block_device *bdev)
 unsigned int rdaxfs_bdev_write_zeroes_unmap_sectors(struct block_device *bdev)
 {
 	return bdev_write_zeroes_unmap_sectors(bdev);
+}
+
+unsigned int rdaxfs_bdev_discard_granularity(struct block_device *bdev)
+{
+	return bdev_max_discard_sectors(bdev) ? bdev_discard_granularity(bdev) : 0;
 }
 
 /* linux/buffer_head.h */
@@ -90,6 +96,13 @@ void rdaxfs_set_buffer_verified(struct buffer_head *bh)
 	set_buffer_verified(bh);
 }
 
+/* linux/capability.h */
+
+bool rdaxfs_capable_sys_admin(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
 /* linux/compat.h */
 
 bool rdaxfs_in_compat_syscall(void)
@@ -119,6 +132,11 @@ void rdaxfs_dax_break_layout_final(struct inode *inode)
 void rdaxfs_file_accessed(struct file *file)
 {
 	file_accessed(file);
+}
+
+bool rdaxfs_file_owner_or_capable(struct file *file)
+{
+	return inode_owner_or_capable(file_mnt_idmap(file), file_inode(file));
 }
 
 ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count)
@@ -281,6 +299,11 @@ void rdaxfs_set_inode_metadata_writeback(struct inode *inode)
 	set_inode_metadata_writeback(inode);
 }
 
+void rdaxfs_super_set_sysfs_name_bdev(struct super_block *sb)
+{
+	super_set_sysfs_name_bdev(sb);
+}
+
 /* linux/kdev_t.h */
 
 dev_t rdaxfs_new_decode_dev(u32 dev)
@@ -352,6 +375,64 @@ void rdaxfs_mapping_set_folio_order_range(struct address_space *mapping,
 	mapping_set_folio_order_range(mapping, min, max);
 }
 
+/* linux/posix_acl.h */
+
+void rdaxfs_cache_no_acl(struct inode *inode)
+{
+	cache_no_acl(inode);
+}
+
+int rdaxfs_posix_acl_chmod(struct mnt_idmap *idmap, struct dentry *dentry, umode_t mode)
+{
+	return posix_acl_chmod(idmap, dentry, mode);
+}
+
+int rdaxfs_posix_acl_create(struct inode *dir, umode_t *mode, struct posix_acl **default_acl,
+			    struct posix_acl **acl)
+{
+	return posix_acl_create(dir, mode, default_acl, acl);
+}
+
+void rdaxfs_posix_acl_get(struct posix_acl *acl)
+{
+	posix_acl_dup(acl);
+}
+
+void rdaxfs_posix_acl_release(struct posix_acl *acl)
+{
+	posix_acl_release(acl);
+}
+
+/* Without CONFIG_FS_POSIX_ACL the VFS never sets a list. */
+int rdaxfs_posix_acl_update_mode(struct mnt_idmap *idmap, struct inode *inode, umode_t *mode,
+				 struct posix_acl **acl)
+{
+#ifdef CONFIG_FS_POSIX_ACL
+	return posix_acl_update_mode(idmap, inode, mode, acl);
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+void rdaxfs_set_cached_acl(struct inode *inode, int type, struct posix_acl *acl)
+{
+#ifdef CONFIG_FS_POSIX_ACL
+	set_cached_acl(inode, type, acl);
+#endif
+}
+
+/* linux/posix_acl_xattr.h */
+
+struct posix_acl *rdaxfs_posix_acl_from_xattr(const void *value, size_t size)
+{
+	return posix_acl_from_xattr(&init_user_ns, value, size);
+}
+
+void *rdaxfs_posix_acl_to_xattr(const struct posix_acl *acl, size_t *size)
+{
+	return posix_acl_to_xattr(&init_user_ns, acl, size, GFP_NOFS);
+}
+
 /* linux/printk.h */
 
 bool rdaxfs_printk_ratelimit(void)
@@ -371,6 +452,14 @@ void rdaxfs_memalloc_nofs_restore(unsigned int flags)
 unsigned int rdaxfs_memalloc_nofs_save(void)
 {
 	return memalloc_nofs_save();
+}
+
+/* linux/security.h */
+
+int rdaxfs_security_inode_init_security(struct inode *inode, struct inode *dir,
+					const struct qstr *name, initxattrs initxattrs, void *fs_data)
+{
+	return security_inode_init_security(inode, dir, name, initxattrs, fs_data);
 }
 
 /* linux/slab.h */

@@ -10,12 +10,15 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/posix_acl.h>
+#include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
 /* linux/blkdev.h */
 u64 rdaxfs_bdev_nr_bytes(struct block_device *bdev);
 bool rdaxfs_bdev_read_only(struct block_device *bdev);
+unsigned int rdaxfs_bdev_discard_granularity(struct block_device *bdev);
 unsigned int rdaxfs_bdev_write_zeroes_unmap_sectors(struct block_device *bdev);
 
 /* linux/buffer_head.h */
@@ -31,6 +34,9 @@ struct buffer_head *rdaxfs_sb_getblk(struct super_block *sb, sector_t block);
 void rdaxfs_set_buffer_uptodate(struct buffer_head *bh);
 void rdaxfs_set_buffer_verified(struct buffer_head *bh);
 
+/* linux/capability.h */
+bool rdaxfs_capable_sys_admin(void);
+
 /* linux/compat.h */
 bool rdaxfs_in_compat_syscall(void);
 
@@ -44,6 +50,7 @@ void rdaxfs_dax_break_layout_final(struct inode *inode);
 bool rdaxfs_dir_emit(struct dir_context *ctx, const char *name, int namelen, u64 ino,
 		     unsigned int type);
 void rdaxfs_file_accessed(struct file *file);
+bool rdaxfs_file_owner_or_capable(struct file *file);
 ssize_t rdaxfs_generic_write_sync(struct kiocb *iocb, ssize_t count);
 gid_t rdaxfs_i_gid_read(struct inode *inode);
 bool rdaxfs_i_gid_needs_update(struct mnt_idmap *idmap, const struct iattr *attr,
@@ -75,6 +82,7 @@ void rdaxfs_sb_end_pagefault(struct super_block *sb);
 void rdaxfs_sb_force_rdonly(struct super_block *sb);
 void rdaxfs_sb_start_intwrite(struct super_block *sb);
 void rdaxfs_sb_start_pagefault(struct super_block *sb);
+void rdaxfs_super_set_sysfs_name_bdev(struct super_block *sb);
 void rdaxfs_set_inode_metadata_writeback(struct inode *inode);
 
 /* linux/kdev_t.h */
@@ -96,9 +104,28 @@ void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc);
 extern char *rdaxfs_fstype;
 extern char *rdaxfs_dax_switch;
 
+/* linux/mount.h, the rest of which is in kernel::bindings in part */
+int mnt_want_write_file(struct file *file);
+void mnt_drop_write_file(struct file *file);
+
 /* linux/pagemap.h */
 bool rdaxfs_mapping_empty(struct address_space *mapping);
 void rdaxfs_mapping_set_folio_order_range(struct address_space *mapping, unsigned int min, unsigned int max);
+
+/* linux/posix_acl.h */
+void rdaxfs_cache_no_acl(struct inode *inode);
+int rdaxfs_posix_acl_chmod(struct mnt_idmap *idmap, struct dentry *dentry, umode_t mode);
+int rdaxfs_posix_acl_create(struct inode *dir, umode_t *mode, struct posix_acl **default_acl,
+			    struct posix_acl **acl);
+void rdaxfs_posix_acl_get(struct posix_acl *acl);
+void rdaxfs_posix_acl_release(struct posix_acl *acl);
+int rdaxfs_posix_acl_update_mode(struct mnt_idmap *idmap, struct inode *inode, umode_t *mode,
+				 struct posix_acl **acl);
+void rdaxfs_set_cached_acl(struct inode *inode, int type, struct posix_acl *acl);
+
+/* linux/posix_acl_xattr.h */
+struct posix_acl *rdaxfs_posix_acl_from_xattr(const void *value, size_t size);
+void *rdaxfs_posix_acl_to_xattr(const struct posix_acl *acl, size_t *size);
 
 /* linux/printk.h */
 bool rdaxfs_printk_ratelimit(void);
@@ -106,6 +133,10 @@ bool rdaxfs_printk_ratelimit(void);
 /* linux/sched/mm.h */
 void rdaxfs_memalloc_nofs_restore(unsigned int flags);
 unsigned int rdaxfs_memalloc_nofs_save(void);
+
+/* linux/security.h */
+int rdaxfs_security_inode_init_security(struct inode *inode, struct inode *dir,
+					const struct qstr *name, initxattrs initxattrs, void *fs_data);
 
 /* linux/slab.h */
 slab_flags_t rdaxfs_inode_slab_flags(void);

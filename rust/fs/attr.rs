@@ -11,6 +11,7 @@ use super::{
     fileattr,
     inode,
     space,
+    xattr::ExtendedAttributes,
     INode,
     RdaxFs,
     Transaction, //
@@ -44,6 +45,7 @@ pub struct Attributes;
 #[vtable]
 impl vfs::attr::Operations for Attributes {
     type FileSystem = RdaxFs;
+    type Acls = ExtendedAttributes;
 
     fn getattr(idmap: &IdMap, inode: &INode, stat: &mut KStat, request_mask: u32) -> Result {
         stat.fill(idmap, request_mask, inode);
@@ -60,6 +62,11 @@ impl vfs::attr::Operations for Attributes {
     fn setattr(change: Unchecked<'_, RdaxFs>) -> Result {
         let change = change.prepare()?;
         let inode = change.inode();
+        inode.sb().check_running()?;
+        // For a file that was opened before it became immutable.
+        if inode.is_immutable() {
+            return Err(EPERM);
+        }
         let transfer = Transfer::to_owner(&change)?;
         // The size first: that can fail.
         if let Some(size) = change.size() {
@@ -75,6 +82,7 @@ impl vfs::attr::Operations for Attributes {
             change.apply();
             inode.mark_dirty();
         }
+        change.chmod_acl()?;
         if inode.is_sync() {
             inode.sync()?;
         }

@@ -54,6 +54,9 @@ impl Operations for RdaxFs {
         let inode = fault.inode();
         count(inode, Counter::Mkwrite);
         let _write = fault.start_write();
+        if inode.is_immutable() {
+            return VmFault::SIGBUS;
+        }
         let guard = inode.invalidate_shared();
         match guard.mode() {
             Mode::PageCache(pages) => pages.page_mkwrite::<BufferedWrite>(&fault),
@@ -73,6 +76,9 @@ impl Operations for RdaxFs {
 
     fn dax_mkwrite(fault: Fault<'_, Self>) -> VmFault {
         count(fault.inode(), Counter::DaxMkwrite);
+        if fault.inode().is_immutable() {
+            return VmFault::SIGBUS;
+        }
         dax_map(&fault, Order::PTE, true, VmFault::NOPAGE)
     }
 }

@@ -205,7 +205,7 @@ impl Operations for RdaxFs {
 
     /// Under the lock, since it may fill the page cache, or empty it.
     fn ioctl(file: &File<Self>, cmd: u32, arg: usize) -> Result<isize> {
-        ioctl::ioctl(file.inode(), cmd, arg)
+        ioctl::ioctl(file, cmd, arg)
     }
 
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result {
@@ -239,6 +239,9 @@ fn prepare(
     iocb: &mut Kiocb<'_, RdaxFs>,
     from: &mut IovIterSource<'_>,
 ) -> Result {
+    if io.is_immutable() {
+        return Err(EPERM);
+    }
     if iocb.write_checks(from)? == 0 {
         return Ok(());
     }

@@ -51,6 +51,12 @@ pub fn set(inode: &mut SoleLock<'_, RdaxFs>, attr: &FileKattr) -> Result {
     let old = inode.data().flags.load(Relaxed);
     let new = check(inode, old, attr)?;
     let dax = new & flag::DAX != 0;
+    // What is dirty is written, and so write-protected: a store comes through the file system again, which
+    // refuses it.
+    if new & !old & flag::IMMUTABLE != 0 && inode.kind() == FileType::Regular {
+        inode.wait_for_direct_io();
+        inode.write_and_wait(0, i64::MAX)?;
+    }
     let switches = (new ^ old) & flag::DAX != 0;
     if switches {
         switch::set_dax(inode, dax)?;

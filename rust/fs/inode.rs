@@ -4,8 +4,8 @@
 //! the last reference are gone.
 //!
 //! Invariant: a field that is both in `struct inode` or [`Info`] and on the disk is dirty
-//! (`mark_dirty`) or equal. What rdaxfs does not know of an inode on the disk, its extended
-//! attributes above all, stays as it is.
+//! (`mark_dirty`) or equal. What has no place in memory, the extended attributes and their block above
+//! all, is changed on the disk, under the lock [`Info::file_acl`], and is otherwise kept as it is.
 
 use super::{
     error::{
@@ -21,6 +21,7 @@ use super::{
     },
     namei,
     symlink,
+    value,
     xattr,
     INode,
     RdaxFs,
@@ -47,12 +48,14 @@ use crate::{
             S_NOATIME,
             S_SYNC, //
         },
+        new_rwsem,
         sb_err,
         super_block::Iget,
         time::now_seconds,
         Buffer,
         Credits,
         FileType,
+        RwSem,
         Timespec, //
     },
 };
@@ -85,8 +88,13 @@ pub struct Info {
     /// `i_block`: the root of the extent tree, or what stands in its place.
     #[pin]
     pub extents: Extents,
-    /// `i_file_acl`: the block of extended attributes, which are never changed.
-    file_acl: Option<BlockNr>,
+    /// `i_file_acl`: the block of extended attributes. The lock is for all attributes of the inode; it is
+    /// taken within a transaction, and before the extent lock, that of [`SuperData::attributes`] and
+    /// that of the inode's place in the table.
+    ///
+    /// [`SuperData::attributes`]: super::SuperData::attributes
+    #[pin]
+    pub file_acl: RwSem<Option<BlockNr>>,
     /// `i_projid`. Changed with `i_rwsem` held exclusively.
     pub projid: Atomic<u32>,
     /// Nothing was written to the inode's place in the table yet: what is there is another's. Locked
@@ -102,7 +110,7 @@ impl Info {
             flags: Atomic::new(0),
             crtime: Timespec::default(),
             extents <- Extents::new(),
-            file_acl: None,
+            file_acl <- new_rwsem!(None, c"rdaxfs_xattr"),
             projid: Atomic::new(0),
             fresh <- new_mutex!(false, "rdaxfs_store"),
         })
@@ -161,12 +169,49 @@ pub fn iget(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
 /// As [`iget`], and also an inode that is not for users.
 pub fn iget_any(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
     match sb.iget(ino)? {
+        Iget::Cached(inode) if value::is_value(&inode) => Err(bad_flags(&inode, flag::EA_INODE)),
         Iget::Cached(inode) => Ok(inode),
         Iget::New(mut inode) => {
-            load(&mut inode)?;
+            let disk = load(&mut inode)?;
+            set_operations(&mut inode, &disk)?;
             Ok(inode.unlock())
         }
     }
+}
+
+/// The inode `ino`, which is the value of an extended attribute, and has no operations. As [`iget`].
+pub fn iget_value(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
+    let not_one = || {
+        let at = At::inode(ino, 0);
+        corrupt(sb, "inode", at, fmt!("not the value of an attribute"))
+    };
+    if !is_for_users(sb, ino) {
+        return Err(not_one());
+    }
+    match sb.iget(ino)? {
+        Iget::Cached(inode) if value::is_value(&inode) => Ok(inode),
+        Iget::Cached(_) => Err(not_one()),
+        Iget::New(mut inode) => {
+            let disk = load(&mut inode)?;
+            let mapped = flag::EA_INODE | flag::EXTENTS;
+            if disk.flags & (mapped | flag::INLINE_DATA | flag::ENCRYPT) != mapped
+                || FileType::of_mode(disk.mode) != Some(FileType::Regular)
+            {
+                return Err(not_one());
+            }
+            Ok(inode.unlock())
+        }
+    }
+}
+
+fn bad_flags(inode: &INode, flags: u32) -> Error {
+    let at = At::inode(inode.ino(), 0);
+    corrupt(
+        inode.sb(),
+        "inode",
+        at,
+        fmt!("flags {:#x} without feature", flags),
+    )
 }
 
 /// Where the inode is in the inode table.
@@ -203,8 +248,8 @@ impl Slot {
     }
 }
 
-/// Fills in an inode from the disk.
-fn load(inode: &mut New<RdaxFs>) -> Result {
+/// Fills in an inode from the disk, all but its operations.
+fn load(inode: &mut New<RdaxFs>) -> Result<DiskInode> {
     let slot = Slot::read(inode)?;
     let disk = slot.decode(inode)?;
     if disk.links == 0 || disk.mode == 0 {
@@ -227,8 +272,8 @@ fn load(inode: &mut New<RdaxFs>) -> Result {
     info.projid.store(disk.projid, Relaxed);
     *info.crtime = from_disk(disk.crtime);
     info.extents.load(disk.block);
-    *info.file_acl = disk.file_acl;
-    set_operations(inode, &disk)
+    *RwSem::get_mut(info.file_acl) = disk.file_acl;
+    Ok(disk)
 }
 
 /// Gives an inode that was read the operations of its kind.
@@ -236,13 +281,7 @@ fn set_operations(inode: &mut New<RdaxFs>, disk: &DiskInode) -> Result {
     let at = At::inode(inode.ino(), 0);
     let excluded = flag::ENCRYPT | flag::INLINE_DATA | flag::CASEFOLD | flag::EA_INODE;
     if disk.flags & excluded != 0 {
-        let flags = disk.flags & excluded;
-        return Err(corrupt(
-            inode.sb(),
-            "inode",
-            at,
-            fmt!("flags {:#x} without feature", flags),
-        ));
+        return Err(bad_flags(inode, disk.flags & excluded));
     }
     let mapped = disk.flags & flag::EXTENTS != 0;
     match FileType::of_mode(disk.mode) {
@@ -281,11 +320,15 @@ fn to_disk(time: Timespec) -> Time {
     }
 }
 
-/// Copies the inode into the inode table, with `dtime` as the time of its deletion; it has no block
-/// of attributes any more then.
+/// Copies the inode into the inode table, after `edit` has changed what has no place in memory: fields,
+/// and the bytes of the extended attributes.
 ///
 /// Takes the inode's own lock for that, and the extent lock shared.
-fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
+fn store(
+    tx: &Transaction<'_>,
+    inode: &INode,
+    edit: impl FnOnce(&mut DiskInode, &mut [u8]),
+) -> Result {
     let geometry = inode.sb().data().get_ref().geometry();
     let info = inode.data().get_ref();
     let mut fresh = info.fresh.lock();
@@ -305,10 +348,6 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
     disk.ctime = to_disk(inode.ctime());
     disk.mtime = to_disk(inode.mtime());
     disk.crtime = to_disk(info.crtime);
-    disk.dtime = dtime;
-    if dtime != 0 {
-        disk.file_acl = None;
-    }
     // A directory of more subdirectories than can be counted has one link.
     disk.links = u16::try_from(inode.nlink()).unwrap_or(1);
     disk.blocks = inode.sectors();
@@ -322,6 +361,8 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
         }
         _ => disk.block = info.extents.root(),
     }
+    let attributes = slot.bytes.get_mut(disk.attributes(geometry));
+    edit(&mut disk, attributes.unwrap_or_default());
     disk.encode(geometry, inode.ino() as u32, &mut slot.bytes)
         .map_err(|error| slot.report(inode, error))?;
     tx.write_at(&slot.buffer, slot.offset, &slot.bytes, None)?;
@@ -332,13 +373,70 @@ fn store(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
 /// Makes the inode as it is now part of the transaction, where it may not wait for
 /// [`write()`]: after data was written back. [`WRITE_CREDITS`].
 pub fn update(tx: &Transaction<'_>, inode: &INode) -> Result {
-    store(tx, inode, 0)
+    store(tx, inode, |_, _| {})
+}
+
+/// The bytes of the inode that hold extended attributes, copied. The caller holds [`Info::file_acl`].
+pub fn attributes(inode: &INode) -> Result<KVec<u8>> {
+    let geometry = inode.sb().data().get_ref().geometry();
+    let fresh = inode.data().get_ref().fresh.lock();
+    let (disk, bytes) = if *fresh {
+        let size = geometry.inode_size().into();
+        (
+            DiskInode::new(geometry),
+            KVec::from_elem(0, size, GFP_KERNEL)?,
+        )
+    } else {
+        let slot = Slot::read(inode)?;
+        (slot.decode(inode)?, slot.bytes)
+    };
+    let mut attributes = KVec::new();
+    let range = disk.attributes(geometry);
+    attributes.extend_from_slice(bytes.get(range).unwrap_or_default(), GFP_KERNEL)?;
+    Ok(attributes)
+}
+
+/// As [`update`], with `file_acl` as the block of extended attributes; and with `body` as those in the
+/// inode, and zeroes behind it, if that changes. The caller holds [`Info::file_acl`] exclusively.
+pub fn update_attributes(
+    tx: &Transaction<'_>,
+    inode: &INode,
+    file_acl: Option<BlockNr>,
+    body: Option<&[u8]>,
+) -> Result {
+    store(tx, inode, |disk, attributes| {
+        disk.file_acl = file_acl;
+        if let Some(body) = body {
+            attributes.fill(0);
+            for (to, from) in attributes.iter_mut().zip(body) {
+                *to = *from;
+            }
+        }
+    })
+}
+
+/// Of an inode that is the value of an attribute, how many attributes have it. The caller keeps that
+/// from changing.
+pub fn value_users(inode: &INode) -> Result<u64> {
+    let disk = Slot::read(inode)?.decode(inode)?;
+    Ok((disk.ctime.sec as u64) << 32 | disk.version & u64::from(u32::MAX))
+}
+
+/// Sets [`value_users`].
+pub fn set_value_users(tx: &Transaction<'_>, inode: &INode, users: u64) -> Result {
+    inode.set_ctime(Timespec {
+        sec: (users >> 32) as i64,
+        nsec: 0,
+    });
+    store(tx, inode, |disk, _| {
+        disk.version = users & u64::from(u32::MAX)
+    })
 }
 
 /// See [`FileSystem::write_inode`](crate::vfs::FileSystem::write_inode).
 pub fn write(inode: &INode) -> Result {
     let tx = Transaction::start(inode.sb(), WRITE_CREDITS)?;
-    store(&tx, inode, 0)
+    store(&tx, inode, |_, _| {})
 }
 
 /// See [`FileSystem::sync_inode`](crate::vfs::FileSystem::sync_inode).
@@ -350,6 +448,9 @@ pub fn sync(inode: &INode) -> Result {
 /// See [`FileSystem::evict_inode`](crate::vfs::FileSystem::evict_inode).
 pub fn evict(inode: &INode, delete: bool) {
     if !delete {
+        return;
+    }
+    if inode.sb().check_running().is_err() {
         return;
     }
     if let Err(error) = free(inode) {
@@ -366,11 +467,9 @@ fn free(inode: &INode) -> Result {
     if info.flags.load(Relaxed) & flag::EXTENTS != 0 && !tree::is_empty(&info.extents.root()) {
         map::remove_blocks(inode, 0, map::END)?;
     }
-    if let Some(nr) = info.file_acl {
-        xattr::free_block(inode, nr)?;
-    }
+    xattr::free(inode)?;
     let tx = Transaction::start(inode.sb(), WRITE_CREDITS + ialloc::FREE_CREDITS)?;
-    store(&tx, inode, now_seconds() as u32)?;
+    store(&tx, inode, |disk, _| disk.dtime = now_seconds() as u32)?;
     // What is left: its share of blocks that others have as well.
     inode.uncharge(&tx, inode.sectors());
     ialloc::free_inode(&tx, inode)

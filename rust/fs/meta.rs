@@ -191,6 +191,13 @@ impl<'t, F: Format> MetaBlock<'t, F> {
         self.buffer.nr()
     }
 
+    /// Puts other bytes in place of all.
+    pub fn fill_from(&mut self, bytes: &[u8]) {
+        for (to, from) in self.bytes.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+    }
+
     /// Makes the change part of the transaction.
     pub fn commit(mut self) -> Result {
         let at = At::inode(self.owner.map_or(0, |inode| inode.ino()), self.nr());

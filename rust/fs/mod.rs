@@ -21,6 +21,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+pub mod acl;
 pub mod alloc;
 pub mod attr;
 pub mod dir;
@@ -45,6 +46,8 @@ pub mod space;
 pub mod stats;
 pub mod switch;
 pub mod symlink;
+pub mod trim;
+pub mod value;
 pub mod xattr;
 pub mod zone;
 
@@ -125,6 +128,15 @@ impl FileSystem for RdaxFs {
 
     fn quota_write(tx: &Transaction<'_>, file: &INode, pos: u64, bytes: &[u8]) -> Result {
         quota::write(tx, file, pos, bytes)
+    }
+
+    #[inline]
+    fn is_shut_down(sb: &SuperBlock) -> bool {
+        mount::is_shut_down(sb)
+    }
+
+    fn shut_down(sb: &SuperBlock) {
+        mount::shut_down(sb);
     }
 
     fn statfs(sb: &SuperBlock) -> Result<StatFs> {

@@ -21,6 +21,7 @@ use super::{
     },
     quota,
     stats::Stats,
+    xattr::ExtendedAttributes,
     INode,
     SuperBlock,
     Transaction, //
@@ -74,6 +75,8 @@ use kernel::{
 const MAGIC: u32 = 0xef53;
 /// The number of links that an inode can have.
 const LINK_MAX: u32 = 65000;
+/// Nanoseconds that old inodes count times in.
+const NSEC_PER_SEC: u32 = 1_000_000_000;
 /// Bytes in the longest name.
 const NAME_LEN: u32 = 255;
 /// Blocks that ordinary users never get, so that extent trees can always be changed: as in ext4, a
@@ -101,7 +104,9 @@ pub struct SuperData {
     errors: Errors,
     /// An error was found since the mount.
     failed: Atomic<bool>,
-    /// Held while the count of a block of extended attributes changes.
+    /// Nothing is read or written any more.
+    shut_down: Atomic<bool>,
+    /// Held while the users of a block of extended attributes, or of a value of its own, are counted.
     #[pin]
     pub attributes: Mutex<()>,
     #[pin]
@@ -176,6 +181,9 @@ pub fn fill_super(
     }
     let dax = find_dax(sb, fc, &options, &geometry)?;
     set_facts(sb, &geometry);
+    if options.acl() {
+        sb.set_posix_acl();
+    }
     let groups = Groups::load(sb, &geometry).map_err(|error| match error {
         LoadError::Corrupt(nr, error) => {
             fc.error(fmt!("group {}: {}", nr, format_args!("{error}")));
@@ -200,6 +208,7 @@ pub fn fill_super(
             reserved_for: disk.reserved_for(),
             errors: disk.on_error().into(),
             failed: Atomic::new(false),
+            shut_down: Atomic::new(false),
             attributes <- new_mutex!((), "rdaxfs_attributes"),
             options <- new_spinlock!(options, "rdaxfs_options"),
             place <- new_mutex!(place, "rdaxfs_super"),
@@ -270,17 +279,19 @@ fn find_dax(
 fn set_facts(sb: &mut SuperBlock<New>, geometry: &Geometry) {
     sb.set_magic(MAGIC);
     sb.set_uuid(geometry.uuid());
+    sb.set_sysfs_name();
     // A file's blocks have numbers of 32 bits, and the last one is not used.
     let blocks = i64::from(u32::MAX);
     let maxbytes = blocks.checked_mul(geometry.block_size().into());
     sb.set_limits(maxbytes.unwrap_or(i64::MAX), LINK_MAX);
     sb.set_export_operations::<export::Handles>();
-    let times = if geometry.inode_size() > 128 {
-        Time::WIDE
+    sb.set_xattr_handlers::<ExtendedAttributes>();
+    let (times, granularity) = if geometry.inode_size() > 128 {
+        (Time::WIDE, 1)
     } else {
-        Time::NARROW
+        (Time::NARROW, NSEC_PER_SEC)
     };
-    sb.set_time_range(*times.start(), *times.end());
+    sb.set_time_range(*times.start(), *times.end(), granularity);
 }
 
 /// Where the super block is: a block, and the byte in it.
@@ -370,6 +381,7 @@ fn set_counts(disk: &mut DiskSuperBlock, data: &SuperData) {
 /// See [`FileSystem::reconfigure`](crate::vfs::FileSystem::reconfigure).
 pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: bool) -> Result {
     let data = sb.data();
+    sb.check_running()?;
     if options.dax() != data.options().dax() {
         return fc.invalid(fmt!("dax= cannot change while mounted"));
     }
@@ -408,10 +420,79 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
     Ok(())
 }
 
+/// Whether the file system was shut down.
+#[inline]
+pub fn is_shut_down(sb: &SuperBlock) -> bool {
+    sb.data().shut_down.load(Relaxed)
+}
+
+/// Shuts the file system down at once: all that is asked of it from now on is [`EIO`], and nothing more
+/// is written to the device than what is in its buffers.
+pub fn shut_down(sb: &SuperBlock) {
+    if !sb.data().shut_down.xchg(true, Relaxed) {
+        sb_err!(sb, "shut down");
+    }
+}
+
+/// Shuts the file system down as `FS_IOC_SHUTDOWN` is asked to: 0 with everything written and the image
+/// clean, 1 with what was done before written, 2 at once. [`EINVAL`] for other numbers.
+pub fn shut_down_as(sb: &SuperBlock, how: u32) -> Result {
+    match how {
+        _ if how > 2 => Err(EINVAL),
+        _ if is_shut_down(sb) => Ok(()),
+        0 => sb.while_frozen(|| shut_down(sb)),
+        1 => {
+            let synced = sync_fs(sb, true);
+            shut_down(sb);
+            synced
+        }
+        _ => {
+            shut_down(sb);
+            Ok(())
+        }
+    }
+}
+
+/// Whether there is nothing to be written to the super block.
+fn is_quiet(sb: &SuperBlock) -> bool {
+    sb.is_read_only() || is_shut_down(sb)
+}
+
+/// The volume's name, with zeroes behind it.
+pub fn volume_name(sb: &SuperBlock) -> Result<[u8; 16]> {
+    let mut bytes = [0; SIZE];
+    sb.data().get_ref().place.lock().read(&mut bytes)?;
+    let mut name = [0; 16];
+    let stored = DiskSuperBlock::from_bytes(&bytes).volume_name();
+    for (to, from) in name.iter_mut().zip(stored) {
+        *to = *from;
+    }
+    Ok(name)
+}
+
+/// Sets [`volume_name`], at once.
+pub fn set_volume_name(sb: &SuperBlock, name: &[u8; 16]) -> Result {
+    sb.check_running()?;
+    update_super(sb, true, |disk| disk.set_volume_name(name))
+}
+
+/// The UUID on the disk.
+pub fn uuid(sb: &SuperBlock) -> Result<[u8; 16]> {
+    let mut bytes = [0; SIZE];
+    sb.data().get_ref().place.lock().read(&mut bytes)?;
+    Ok(*DiskSuperBlock::from_bytes(&bytes).uuid())
+}
+
+/// Sets [`uuid`], at once.
+pub fn set_uuid(sb: &SuperBlock, uuid: &[u8; 16]) -> Result {
+    sb.check_running()?;
+    update_super(sb, true, |disk| disk.set_uuid(uuid))
+}
+
 /// See [`FileSystem::put_super`](crate::vfs::FileSystem::put_super).
 pub fn put_super(sb: &SuperBlock) {
     sb.disable_quotas();
-    if sb.is_read_only() {
+    if is_quiet(sb) {
         return;
     }
     if let Err(error) = end_writing(sb) {
@@ -421,6 +502,7 @@ pub fn put_super(sb: &SuperBlock) {
 
 /// See [`FileSystem::sync_fs`](crate::vfs::FileSystem::sync_fs).
 pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
+    sb.check_running()?;
     if sb.is_read_only() {
         return Ok(());
     }
@@ -437,7 +519,7 @@ pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
 /// See [`FileSystem::freeze_fs`](crate::vfs::FileSystem::freeze_fs): a snapshot taken now mounts as
 /// one that was unmounted cleanly.
 pub fn freeze(sb: &SuperBlock) -> Result {
-    if sb.is_read_only() {
+    if is_quiet(sb) {
         return Ok(());
     }
     end_writing(sb)
@@ -445,7 +527,7 @@ pub fn freeze(sb: &SuperBlock) -> Result {
 
 /// See [`FileSystem::unfreeze_fs`](crate::vfs::FileSystem::unfreeze_fs).
 pub fn unfreeze(sb: &SuperBlock) -> Result {
-    if sb.is_read_only() {
+    if is_quiet(sb) {
         return Ok(());
     }
     update_super(sb, true, |disk| {
@@ -479,7 +561,7 @@ pub fn statfs(sb: &SuperBlock) -> Result<StatFs> {
 /// Notes in the super block that `what` met an error.
 pub fn record_error(sb: &SuperBlock, what: &'static str, at: At) {
     sb.data().failed.store(true, Relaxed);
-    if sb.is_read_only() {
+    if is_quiet(sb) {
         return;
     }
     let recorded = update_super(sb, false, |disk| {

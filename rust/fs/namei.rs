@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use super::{
+    acl,
     attr::Attributes,
     dir::{
         self,
@@ -40,6 +41,7 @@ use crate::vfs::{
         Negative,
         Opened,
         Positive,
+        QStr,
         Spliced,
         Target,
         Tmpfile, //
@@ -139,9 +141,11 @@ impl vfs::dir::Operations for Names {
     ) -> Result<Opened<'a>> {
         let fresh = ialloc::prepare(dir, idmap, mode)?;
         let (inode, filled) = {
-            let tx = Transaction::start(dir.sb(), ialloc::NEW_CREDITS)?;
+            let credits = ialloc::NEW_CREDITS + acl::inherit_credits(dir.sb());
+            let tx = Transaction::start(dir.sb(), credits)?;
             let mut inode = ialloc::new_inode(&tx, dir, fresh)?;
-            let filled = file::init(&mut inode);
+            let filled =
+                acl::inherit(&tx, &mut inode, dir, None).and_then(|()| file::init(&mut inode));
             (inode, filled)
         };
         filled?;
@@ -157,7 +161,7 @@ impl vfs::dir::Operations for Names {
             return Err(EMLINK);
         }
         transact(dir, inode, dir::insert_credits(dir), |tx| {
-            dir::insert(tx, dir, entry.name(), Entry::of(inode))?;
+            dir::insert(tx, dir, entry.name().bytes(), Entry::of(inode))?;
             touch(dir);
             inode.set_ctime_current();
             inode.inc_nlink();
@@ -280,19 +284,21 @@ fn named(dir: &INode, ino: u64) -> Result<ARef<INode>> {
 fn add_new(
     idmap: &IdMap,
     dir: &Locked<RdaxFs>,
-    name: &[u8],
+    name: QStr<'_>,
     mode: u16,
     fill: impl FnOnce(&Transaction<'_>, &mut New<RdaxFs>) -> Result,
 ) -> Result<New<RdaxFs>> {
     // A new directory or symbolic link has one block of its own.
     let block = map::allocate_credits(dir) + dir::INIT_CREDITS;
-    let credits = ialloc::NEW_CREDITS + block + dir::insert_credits(dir);
+    let made = ialloc::NEW_CREDITS + acl::inherit_credits(dir.sb());
+    let credits = made + block + dir::insert_credits(dir);
     let fresh = ialloc::prepare(dir, idmap, mode)?;
     let (inode, added) = {
         let tx = Transaction::start(dir.sb(), credits)?;
         let mut inode = ialloc::new_inode(&tx, dir, fresh)?;
-        let added =
-            fill(&tx, &mut inode).and_then(|()| dir::insert(&tx, dir, name, Entry::of(&inode)));
+        let added = acl::inherit(&tx, &mut inode, dir, Some(name))
+            .and_then(|()| fill(&tx, &mut inode))
+            .and_then(|()| dir::insert(&tx, dir, name.bytes(), Entry::of(&inode)));
         (inode, added)
     };
     // On an error the inode goes here, when the transaction is over.

@@ -113,6 +113,8 @@ pub struct Options {
     errors: Option<Errors>,
     /// `usrquota`, `grpquota`, `prjquota`: bits by [`Kind`].
     quotas: u8,
+    /// `acl` or `noacl`; access control lists are used if neither was given.
+    acl: Option<bool>,
 }
 
 const OPT_DAX: u8 = 0;
@@ -127,6 +129,10 @@ const QUOTAS: [(&CStr, Kind); 3] = [
     (c"grpquota", Kind::Group),
     (c"prjquota", Kind::Project),
 ];
+
+const OPT_ACL: u8 = 10;
+const OPT_NOACL: u8 = 11;
+const OPT_USER_XATTR: u8 = 12;
 
 static DAX: [Choice; 4] = [
     Choice::new(Dax::INode.name(), Dax::INode as u8),
@@ -148,7 +154,7 @@ static ERRORS: [Choice; 4] = [
     Choice::END,
 ];
 
-static TABLE: [Parameter; 10] = [
+const TABLE: &[Parameter] = &[
     Parameter::flag(c"dax", OPT_DAX),
     Parameter::choice(c"dax", OPT_DAX, &DAX),
     Parameter::choice(c"dax_switch", OPT_DAX_SWITCH, &DAX_SWITCH),
@@ -158,11 +164,14 @@ static TABLE: [Parameter; 10] = [
     Parameter::flag(QUOTAS[1].0, OPT_QUOTA + 1),
     Parameter::flag(QUOTAS[2].0, OPT_QUOTA + 2),
     Parameter::flag(c"noquota", OPT_NOQUOTA),
+    Parameter::flag(c"acl", OPT_ACL),
+    Parameter::flag(c"noacl", OPT_NOACL),
+    Parameter::flag(c"user_xattr", OPT_USER_XATTR),
     Parameter::END,
 ];
 
 /// The options that [`Options::parse`] understands.
-pub static PARAMETERS: Parameters = Parameters::new(&TABLE);
+pub static PARAMETERS: Parameters = Parameters::new(TABLE);
 
 impl Options {
     /// Which files are mapped directly.
@@ -192,6 +201,11 @@ impl Options {
         self.quotas & 1 << Kind::Project as u8 != 0
     }
 
+    /// Whether there are access control lists.
+    pub fn acl(&self) -> bool {
+        self.acl.unwrap_or(true)
+    }
+
     /// Takes an option that was parsed. Of several the last one counts, as everywhere.
     pub fn parse(&mut self, opt: u8, value: Value) -> Result {
         match (opt, value) {
@@ -218,6 +232,10 @@ impl Options {
             }
             (OPT_QUOTA..OPT_NOQUOTA, Value::Flag) => self.quotas |= 1 << (opt - OPT_QUOTA),
             (OPT_NOQUOTA, Value::Flag) => self.quotas = 0,
+            (OPT_ACL, _) => self.acl = Some(true),
+            (OPT_NOACL, _) => self.acl = Some(false),
+            // As always, and as with ext4 by now.
+            (OPT_USER_XATTR, _) => {}
             _ => return Err(EINVAL),
         }
         Ok(())
@@ -233,6 +251,9 @@ impl Options {
         }
         if let Some(errors) = self.errors {
             seq_print!(m, ",errors={}", errors.name());
+        }
+        if !self.acl() {
+            seq_print!(m, ",noacl");
         }
         for (name, kind) in QUOTAS {
             if self.quotas & 1 << kind as u8 != 0 {

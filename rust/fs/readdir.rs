@@ -32,6 +32,7 @@ use crate::{
         }, //
     },
     vfs::{
+        file::File,
         inode::LockedShared,
         readdir::{
             DirContext,
@@ -120,7 +121,7 @@ impl Operations for OpenDir {
         dir.sb().flush_device()
     }
 
-    fn ioctl(dir: &INode, cmd: u32, arg: usize) -> Result<isize> {
+    fn ioctl(dir: &File<RdaxFs>, cmd: u32, arg: usize) -> Result<isize> {
         ioctl::ioctl(dir, cmd, arg)
     }
 }

@@ -367,6 +367,21 @@ impl SuperBlock {
         parts.next().unwrap_or_default()
     }
 
+    /// Sets `s_volume_name`.
+    pub fn set_volume_name(&mut self, name: &[u8; 16]) {
+        self.volume_name = *name;
+    }
+
+    /// `s_uuid`.
+    pub fn uuid(&self) -> &[u8; 16] {
+        &self.uuid
+    }
+
+    /// Sets `s_uuid`. Where checksums begin with it, nothing of the file system is right any more.
+    pub fn set_uuid(&mut self, uuid: &[u8; 16]) {
+        self.uuid = *uuid;
+    }
+
     /// Records an error for `e2fsck` and the administrator: seen by `func`, at `now` in seconds since
     /// 1970, when inode `ino` and block `block` were looked at; 0 where there is none. The state is
     /// the caller's to set.

@@ -188,6 +188,9 @@ impl<T: Operations> Table<T> {
     ) -> c_int {
         // SAFETY: As promised by the caller.
         let inode = unsafe { INode::<T>::from_raw((*mapping).host) };
+        if let Err(error) = inode.sb().check_running() {
+            return error.to_errno();
+        }
         let guard = inode.writing_back();
         match guard.mode() {
             Mode::PageCache(pages) => errno(pages.write_back(wbc)),
@@ -204,6 +207,9 @@ impl<T: Operations> Table<T> {
     ) -> c_int {
         // SAFETY: As promised by the caller.
         let inode = unsafe { INode::<T>::from_raw((*mapping).host) };
+        if let Err(error) = inode.sb().check_running() {
+            return error.to_errno();
+        }
         let guard = inode.writing_back();
         match guard.mode() {
             Mode::Dax(dax) => errno(dax.write_back(wbc)),

@@ -19,6 +19,7 @@ use kernel::{
 };
 
 use super::{
+    acl,
     inode::{
         kind,
         INode,
@@ -26,6 +27,7 @@ use super::{
         IdMap,
         Locked, //
     },
+    xattr,
     FileSystem,
     Timespec, //
 };
@@ -96,6 +98,17 @@ impl<'a, T: FileSystem> Change<'a, T> {
             bindings::setattr_copy(self.0.idmap.as_ptr(), (*self.0.dentry).d_inode, self.0.attr)
         };
     }
+
+    /// Has the access control list follow the permission bits, if these were changed
+    /// (`posix_acl_chmod`). Calls `set_acl`, so it is not for within a transaction.
+    pub fn chmod_acl(&self) -> Result {
+        if self.attr().ia_valid & bindings::ATTR_MODE == 0 {
+            return Ok(());
+        }
+        let (idmap, mode) = (self.0.idmap.as_ptr(), self.0.inode.mode());
+        // SAFETY: By the type invariants all are valid and the inode is locked.
+        to_result(unsafe { bindings::rdaxfs_posix_acl_chmod(idmap, self.0.dentry, mode) })
+    }
 }
 
 /// The answer to `statx(2)` (`struct kstat`).
@@ -141,6 +154,9 @@ impl KStat {
 pub trait Operations {
     /// The file system whose inodes these are.
     type FileSystem: FileSystem;
+
+    /// The operations on their extended attributes and access control lists.
+    type Acls: acl::Operations<FileSystem = Self::FileSystem>;
 
     /// Changes attributes.
     fn setattr(_change: Unchecked<'_, Self::FileSystem>) -> Result {
@@ -225,6 +241,9 @@ impl<O: Operations> VTable<O> {
         } else {
             None
         },
+        listxattr: Some(xattr::list::<O::Acls>),
+        get_inode_acl: Some(acl::get::<O::Acls>),
+        set_acl: Some(acl::set::<O::Acls>),
         ..pin_init::zeroed()
     };
 }

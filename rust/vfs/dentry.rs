@@ -51,20 +51,36 @@ use crate::bindings;
 /// Ties a state to its proof: invariant in `'a`, so that one lifetime never stands in for another.
 type Brand<'a> = PhantomData<fn(&'a ()) -> &'a ()>;
 
+/// A name as the VFS has it: with its hash, and a NUL behind it.
+#[derive(Clone, Copy)]
+pub struct QStr<'a>(&'a bindings::qstr);
+
+impl<'a> QStr<'a> {
+    /// The C object.
+    pub(super) fn as_ptr(self) -> *const bindings::qstr {
+        self.0
+    }
+
+    /// The bytes of the name.
+    pub fn bytes(self) -> &'a [u8] {
+        // SAFETY: The name has `len` bytes. Both views of the union are the same memory.
+        unsafe {
+            let len = self.0.__bindgen_anon_1.__bindgen_anon_1.len;
+            slice::from_raw_parts(self.0.name, len as usize)
+        }
+    }
+}
+
 /// Returns the name of a dentry.
 ///
 /// # Safety
 ///
 /// `dentry` is valid and is not renamed during `'a`: either its parent is locked for writing, or it
 /// is in lookup.
-unsafe fn name<'a>(dentry: NonNull<bindings::dentry>) -> &'a [u8] {
-    // SAFETY: By the safety requirements nobody changes the name now; it has `len` bytes. Both
-    // views of each union are the same memory.
-    unsafe {
-        let qstr = &raw const (*dentry.as_ptr()).__bindgen_anon_1.d_name;
-        let len = (*qstr).__bindgen_anon_1.__bindgen_anon_1.len;
-        slice::from_raw_parts((*qstr).name, len as usize)
-    }
+unsafe fn name<'a>(dentry: NonNull<bindings::dentry>) -> QStr<'a> {
+    // SAFETY: By the safety requirements nobody changes the name now. Both views of the union are the
+    // same memory.
+    unsafe { QStr(&*(&raw const (*dentry.as_ptr()).__bindgen_anon_1.d_name).cast()) }
 }
 
 /// A dentry in lookup, in a directory that is locked at least for reading.
@@ -106,7 +122,7 @@ impl<'a, T: FileSystem> Lookup<'a, T> {
     /// The name being looked up.
     pub fn name(&self) -> &[u8] {
         // SAFETY: A dentry in lookup is not renamed before it is spliced, which consumes `self`.
-        unsafe { name(self.dentry) }
+        unsafe { name(self.dentry) }.bytes()
     }
 
     /// Answers the lookup: `None` makes the dentry negative.
@@ -173,7 +189,7 @@ impl<'a, T: FileSystem> Negative<'a, T> {
     }
 
     /// The name to create.
-    pub fn name(&self) -> &[u8] {
+    pub fn name(&self) -> QStr<'_> {
         // SAFETY: The parent is locked for writing.
         unsafe { name(self.dentry) }
     }
@@ -225,7 +241,7 @@ impl<'a, T: FileSystem> Positive<'a, T> {
     /// The name of the entry.
     pub fn name(&self) -> &[u8] {
         // SAFETY: The parent is locked for writing.
-        unsafe { name(self.dentry) }
+        unsafe { name(self.dentry) }.bytes()
     }
 
     /// The inode of the entry.
@@ -252,7 +268,7 @@ impl<'a, T: FileSystem> Target<'a, T> {
         // neither its inode nor its name changes.
         unsafe {
             if (*dentry).d_inode.is_null() {
-                Self::Vacant(name(NonNull::new_unchecked(dentry)))
+                Self::Vacant(name(NonNull::new_unchecked(dentry)).bytes())
             } else {
                 Self::Occupied(Positive::from_raw(dentry))
             }

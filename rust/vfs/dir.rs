@@ -207,7 +207,11 @@ impl<O: Operations> VTable<O> {
     ) -> *mut bindings::dentry {
         // SAFETY: The VFS holds the lock and passes a dentry in lookup.
         let (dir, entry) = unsafe { (LockedShared::from_raw(dir), Lookup::from_raw(dentry)) };
-        match O::lookup(dir, entry) {
+        let found = dir
+            .sb()
+            .check_running()
+            .and_then(|()| O::lookup(dir, entry));
+        match found {
             Ok(spliced) => spliced.into_raw(),
             Err(err) => err.to_ptr(),
         }

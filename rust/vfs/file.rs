@@ -50,6 +50,17 @@ pub struct File<T: FileSystem> {
     _p: PhantomData<T>,
 }
 
+/// The mount that a file was opened on is writable; see [`File::want_write`].
+#[must_use = "access ends when the guard is dropped"]
+pub struct WriteAccess<'a, T: FileSystem>(&'a File<T>);
+
+impl<T: FileSystem> Drop for WriteAccess<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Access was got when the guard was made.
+        unsafe { bindings::mnt_drop_write_file(self.0.as_ptr()) };
+    }
+}
+
 impl<T: FileSystem> File<T> {
     /// The wrapper of a C object.
     ///
@@ -66,6 +77,25 @@ impl<T: FileSystem> File<T> {
     #[inline]
     pub(super) fn as_ptr(&self) -> *mut bindings::file {
         self.inner.get()
+    }
+
+    /// [`EIO`] once the file system was shut down.
+    #[inline]
+    fn check_running(&self) -> Result {
+        self.inode().sb().check_running()
+    }
+
+    /// Keeps the mount writable until the guard is dropped. [`EROFS`] if it is not.
+    pub fn want_write(&self) -> Result<WriteAccess<'_, T>> {
+        // SAFETY: The file is open; undone by `drop`.
+        to_result(unsafe { bindings::mnt_want_write_file(self.as_ptr()) })?;
+        Ok(WriteAccess(self))
+    }
+
+    /// Whether the current task owns the inode, or may act as if it did.
+    pub fn is_owner_or_capable(&self) -> bool {
+        // SAFETY: The file is open.
+        unsafe { bindings::rdaxfs_file_owner_or_capable(self.as_ptr()) }
     }
 
     /// The inode of the file.
@@ -419,10 +449,16 @@ impl<T: Operations> Table<T> {
     /// Called by the VFS with a file of `T`'s that is being opened.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: As the VFS promises.
-        unsafe {
-            (*file).f_mode |= bindings::FMODE_REGULAR;
-            bindings::dquot_file_open(inode, file)
-        }
+        let running = unsafe { File::<T>::from_raw(file) }.check_running();
+        from_result(|| {
+            running?;
+            // SAFETY: As the VFS promises.
+            to_result(unsafe {
+                (*file).f_mode |= bindings::FMODE_REGULAR;
+                bindings::dquot_file_open(inode, file)
+            })?;
+            Ok(0)
+        })
     }
 
     /// # Safety
@@ -430,7 +466,11 @@ impl<T: Operations> Table<T> {
     /// Called by the VFS with a file of `T`'s.
     unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
         // SAFETY: As the VFS promises.
-        from_result(|| T::ioctl(unsafe { File::from_raw(file) }, cmd, arg))
+        let file = unsafe { File::<T>::from_raw(file) };
+        from_result(|| {
+            file.check_running()?;
+            T::ioctl(file, cmd, arg)
+        })
     }
 
     /// # Safety
@@ -441,7 +481,12 @@ impl<T: Operations> Table<T> {
         to: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: As the VFS promises.
-        size(unsafe { T::read_iter(Kiocb::from_raw(iocb), IovIterDest::from_raw(to)) })
+        let (iocb, to) = unsafe { (Kiocb::<T>::from_raw(iocb), IovIterDest::from_raw(to)) };
+        size(
+            iocb.file()
+                .check_running()
+                .and_then(|()| T::read_iter(iocb, to)),
+        )
     }
 
     /// # Safety
@@ -452,7 +497,12 @@ impl<T: Operations> Table<T> {
         from: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: As the VFS promises.
-        size(unsafe { T::write_iter(Kiocb::from_raw(iocb), IovIterSource::from_raw(from)) })
+        let (iocb, from) = unsafe { (Kiocb::<T>::from_raw(iocb), IovIterSource::from_raw(from)) };
+        size(
+            iocb.file()
+                .check_running()
+                .and_then(|()| T::write_iter(iocb, from)),
+        )
     }
 
     /// # Safety
@@ -465,14 +515,16 @@ impl<T: Operations> Table<T> {
         len: usize,
         flags: c_uint,
     ) -> isize {
-        size(T::splice_read(Splice {
-            // SAFETY: As the VFS promises.
-            file: unsafe { File::from_raw(file) },
+        // SAFETY: As the VFS promises.
+        let file = unsafe { File::<T>::from_raw(file) };
+        let splice = Splice {
+            file,
             pos,
             pipe,
             len,
             flags,
-        }))
+        };
+        size(file.check_running().and_then(|()| T::splice_read(splice)))
     }
 
     /// # Safety
@@ -497,7 +549,10 @@ impl<T: Operations> Table<T> {
     ) -> c_int {
         // SAFETY: As the VFS promises.
         let file = unsafe { File::from_raw(file) };
-        from_result(|| T::fsync(file, start, end, datasync != 0).map(|()| 0))
+        from_result(|| {
+            file.check_running()?;
+            T::fsync(file, start, end, datasync != 0).map(|()| 0)
+        })
     }
 
     /// # Safety
@@ -514,7 +569,10 @@ impl<T: Operations> Table<T> {
         let Some(mode) = Fallocate::from_bits(mode as u32) else {
             return EOPNOTSUPP.to_errno() as isize;
         };
-        size(T::fallocate(file, mode, offset as u64, len as u64).map(|()| 0))
+        size(
+            file.check_running()
+                .and_then(|()| T::fallocate(file, mode, offset as u64, len as u64).map(|()| 0)),
+        )
     }
 
     /// # Safety

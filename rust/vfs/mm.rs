@@ -305,6 +305,9 @@ pub(super) unsafe extern "C" fn mmap_prepare<T: Operations>(
 ) -> c_int {
     // SAFETY: As promised by the caller.
     let (desc, inode) = unsafe { (&mut *desc, INode::<T>::from_raw((*(*desc).file).f_inode)) };
+    if let Err(error) = inode.sb().check_running() {
+        return error.to_errno();
+    }
     let lock = inode.invalidate_shared();
     match lock.mode() {
         Mode::Dax(_) => {

@@ -7,6 +7,7 @@
 //! `i_rwsem`, mmap lock, `sb_start_pagefault`, mode lock, invalidate lock, [`Transaction`], extent
 //! lock of an inode, group lock, buffer lock.
 
+pub mod acl;
 pub mod aspace;
 pub mod attr;
 pub mod buffer;
@@ -29,12 +30,14 @@ pub mod mode;
 pub mod param;
 pub mod quota;
 pub mod readdir;
+pub mod security;
 pub mod super_block;
 pub mod symlink;
 pub mod sysfs;
 pub mod time;
 pub mod transaction;
 pub mod writeback;
+pub mod xattr;
 
 pub use self::{
     buffer::Buffer,
@@ -87,6 +90,12 @@ pub fn random_u32() -> u32 {
 pub fn may_use_reserved(uid: u32, gid: u32) -> bool {
     // SAFETY: No requirements.
     unsafe { crate::bindings::rdaxfs_may_use_reserved(uid, gid) }
+}
+
+/// Whether the current task may administer the system.
+pub fn capable_sys_admin() -> bool {
+    // SAFETY: No requirements.
+    unsafe { crate::bindings::rdaxfs_capable_sys_admin() }
 }
 
 /// A file system on a block device, as seen from the kernel.
@@ -166,6 +175,12 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
         pos: u64,
         bytes: &[u8],
     ) -> Result;
+
+    /// Whether the file system was shut down: nothing is read or written any more, [`EIO`] it is.
+    fn is_shut_down(sb: &SuperBlock<Self>) -> bool;
+
+    /// The device is gone, or is about to be.
+    fn shut_down(sb: &SuperBlock<Self>);
 
     /// For `statfs(2)`.
     fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;

@@ -20,6 +20,7 @@ use kernel::{
 };
 
 use super::{
+    file::File,
     inode::{
         kind,
         FileOps,
@@ -129,7 +130,7 @@ pub trait Operations {
     fn fsync(dir: &INode<Self::FileSystem>, datasync: bool) -> Result;
 
     /// Answers an `ioctl(2)`, with `ENOTTY` for unknown ones.
-    fn ioctl(_dir: &INode<Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
+    fn ioctl(_dir: &File<Self::FileSystem>, _cmd: u32, _arg: usize) -> Result<isize> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 }
@@ -204,7 +205,10 @@ impl<O: Operations> VTable<O> {
                 },
             )
         };
-        from_result(|| O::iterate(dir, &mut cursor.lock(), &mut ctx).map(|()| 0))
+        from_result(|| {
+            dir.sb().check_running()?;
+            O::iterate(dir, &mut cursor.lock(), &mut ctx).map(|()| 0)
+        })
     }
 
     /// # Safety
@@ -233,7 +237,10 @@ impl<O: Operations> VTable<O> {
     ) -> c_int {
         // SAFETY: The VFS holds the file, and it has an inode of `O::FileSystem`.
         let dir = unsafe { INode::from_raw((*file).f_inode) };
-        from_result(|| O::fsync(dir, datasync != 0).map(|()| 0))
+        from_result(|| {
+            dir.sb().check_running()?;
+            O::fsync(dir, datasync != 0).map(|()| 0)
+        })
     }
 
     /// # Safety
@@ -241,8 +248,11 @@ impl<O: Operations> VTable<O> {
     /// Called by the VFS on an open directory.
     unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
         // SAFETY: The VFS holds the file, and it has an inode of `O::FileSystem`.
-        let dir = unsafe { INode::from_raw((*file).f_inode) };
-        from_result(|| O::ioctl(dir, cmd, arg))
+        let dir = unsafe { File::from_raw(file) };
+        from_result(|| {
+            dir.inode().sb().check_running()?;
+            O::ioctl(dir, cmd, arg)
+        })
     }
 
     const VTABLE: bindings::file_operations = bindings::file_operations {

@@ -13,6 +13,7 @@ use super::{
         self,
         INode, //
     },
+    xattr,
     Buffer,
     FileSystem, //
 };
@@ -22,6 +23,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    error::to_result,
     prelude::*,
     sync::aref::ARef,
     types::Opaque, //
@@ -122,6 +124,13 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         flags & bindings::SB_RDONLY != 0
     }
 
+    /// Whether there are access control lists.
+    pub fn has_posix_acl(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; the flags are read as one word.
+        let flags = unsafe { (&raw const (*self.as_ptr()).s_flags).read_volatile() };
+        flags & bindings::SB_POSIXACL != 0
+    }
+
     /// Whether the device itself refuses writes.
     pub fn device_is_read_only(&self) -> bool {
         // SAFETY: `s_bdev` is an open block device.
@@ -190,11 +199,30 @@ impl<T: FileSystem> SuperBlock<T, New> {
         };
     }
 
-    /// Sets the first and the last second that a time can be in. Times have nanoseconds.
-    pub fn set_time_range(&mut self, min: i64, max: i64) {
+    /// Says under which name user space finds the file system's directory in sysfs.
+    pub fn set_sysfs_name(&mut self) {
+        // SAFETY: The mounting task is the only user.
+        unsafe { bindings::rdaxfs_super_set_sysfs_name_bdev(self.as_ptr()) };
+    }
+
+    /// Lets inodes have extended attributes, which `O` reads and sets.
+    pub fn set_xattr_handlers<O: xattr::Operations<FileSystem = T>>(&mut self) {
+        // SAFETY: The mounting task is the only user, and the table is constant.
+        unsafe { (*self.as_ptr()).s_xattr = xattr::handlers::<O>().as_ptr() };
+    }
+
+    /// Has the VFS ask for access control lists, and leave the umask to what directories pass on.
+    pub fn set_posix_acl(&mut self) {
+        // SAFETY: The mounting task is the only user.
+        unsafe { (*self.as_ptr()).s_flags |= bindings::SB_POSIXACL };
+    }
+
+    /// Sets the first and the last second that a time can be in, and the nanoseconds that times are
+    /// multiples of.
+    pub fn set_time_range(&mut self, min: i64, max: i64, granularity: u32) {
         // SAFETY: The mounting task is the only user.
         unsafe {
-            (*self.as_ptr()).s_time_gran = 1;
+            (*self.as_ptr()).s_time_gran = granularity;
             (*self.as_ptr()).s_time_min = min;
             (*self.as_ptr()).s_time_max = max;
         }
@@ -222,6 +250,48 @@ impl<T: FileSystem> SuperBlock<T> {
     pub fn data(&self) -> Pin<&T::SuperData> {
         // SAFETY: By the type's invariants, `s_fs_info` is a pinned `T::SuperData`.
         unsafe { Pin::new_unchecked(&*(*self.as_ptr()).s_fs_info.cast()) }
+    }
+
+    /// [`EIO`] once the file system was shut down.
+    #[inline]
+    pub fn check_running(&self) -> Result {
+        if T::is_shut_down(self) {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    /// Freezes the file system by its device, calls `f`, and thaws it.
+    pub fn while_frozen(&self, f: impl FnOnce()) -> Result {
+        // SAFETY: `s_bdev` is an open block device; frozen and thawed once.
+        unsafe {
+            to_result(bindings::bdev_freeze(self.bdev()))?;
+            f();
+            to_result(bindings::bdev_thaw(self.bdev()))
+        }
+    }
+
+    /// Bytes that the device discards at once, and at least; nothing if it does not discard.
+    pub fn discard_granularity(&self) -> Option<u32> {
+        // SAFETY: `s_bdev` is an open block device.
+        match unsafe { bindings::rdaxfs_bdev_discard_granularity(self.bdev()) } {
+            0 => None,
+            granularity => Some(granularity),
+        }
+    }
+
+    /// Tells the device that nobody needs what is in these blocks of the file system, and waits.
+    pub fn discard(&self, start: u64, blocks: u64) -> Result {
+        let bits = self.block_bits().saturating_sub(9);
+        // SAFETY: `s_bdev` is an open block device.
+        to_result(unsafe {
+            bindings::blkdev_issue_discard(
+                self.bdev(),
+                start << bits,
+                blocks << bits,
+                bindings::GFP_KERNEL,
+            )
+        })
     }
 
     /// Makes the file system read-only after an error; writers see [`EROFS`] from now on.
@@ -265,20 +335,20 @@ impl<T: FileSystem> SuperBlock<T> {
     /// [`FileSystem::reconfigure`] does.
     pub fn sync_filesystem(&self) -> Result {
         // SAFETY: The super block is ready.
-        kernel::error::to_result(unsafe { bindings::sync_filesystem(self.as_ptr()) })
+        to_result(unsafe { bindings::sync_filesystem(self.as_ptr()) })
     }
 
     /// Writes all dirty buffers of the device, and waits.
     pub fn sync_device(&self) -> Result {
         // SAFETY: `s_bdev` is an open block device.
-        kernel::error::to_result(unsafe { bindings::sync_blockdev(self.bdev()) })
+        to_result(unsafe { bindings::sync_blockdev(self.bdev()) })
     }
 
     /// Writes `len` bytes of zeros to the device from byte `addr` on, and waits. Both are multiples of the
     /// size of a block.
     pub fn zero_device(&self, addr: u64, len: u64) -> Result {
         // SAFETY: `s_bdev` is an open block device.
-        kernel::error::to_result(unsafe {
+        to_result(unsafe {
             bindings::blkdev_issue_zeroout(
                 self.bdev(),
                 addr >> 9,
@@ -298,7 +368,7 @@ impl<T: FileSystem> SuperBlock<T> {
     /// Makes the device's volatile cache durable.
     pub fn flush_device(&self) -> Result {
         // SAFETY: `s_bdev` is an open block device.
-        kernel::error::to_result(unsafe { bindings::blkdev_issue_flush(self.bdev()) })
+        to_result(unsafe { bindings::blkdev_issue_flush(self.bdev()) })
     }
 }
 

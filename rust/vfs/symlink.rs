@@ -87,7 +87,11 @@ impl<O: Operations> VTable<O> {
         }
         // SAFETY: Outside RCU mode the VFS holds a reference to the inode.
         let inode = unsafe { INode::from_raw(inode) };
-        match O::read_link(inode).and_then(into_c_string) {
+        let running = inode.sb().check_running();
+        let target = running
+            .and_then(|()| O::read_link(inode))
+            .and_then(into_c_string);
+        match target {
             Ok(link) => {
                 // SAFETY: `done` is the VFS's, to be called when it is done with the string, which
                 // `kfree_link` then frees.

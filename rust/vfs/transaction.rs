@@ -83,8 +83,9 @@ impl Touched {
 
 impl<'sb, T: FileSystem> Transaction<'sb, T> {
     /// Starts a transaction that changes up to `credits` blocks. Sleeps while the file system is
-    /// frozen. [`EROFS`] if it is read-only.
+    /// frozen. [`EROFS`] if it is read-only, [`EIO`] if it was shut down.
     pub fn start(sb: &'sb SuperBlock<T>, credits: Credits) -> Result<Self> {
+        sb.check_running()?;
         if sb.is_read_only() {
             return Err(EROFS);
         }

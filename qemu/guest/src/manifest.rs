@@ -5,6 +5,7 @@
 use anyhow::{Context, Result};
 use rustix::fs::{self, AtFlags, FileType, StatxFlags, CWD};
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -116,6 +117,9 @@ impl Manifest {
             }
             _ => {}
         }
+        if facts == Facts::All {
+            line += &attributes(path)?;
+        }
         Ok(line)
     }
 
@@ -133,4 +137,20 @@ impl Manifest {
             }
         }
     }
+}
+
+/// The extended attributes of a path, by name, with checksums of their values.
+fn attributes(path: &Path) -> Result<String> {
+    let mut names = vec![0; 1 << 16];
+    let len = fs::llistxattr(path, &mut names)?;
+    let mut names: Vec<&[u8]> = names[..len].split_inclusive(|byte| *byte == 0).collect();
+    names.sort();
+    let mut line = String::new();
+    for name in names {
+        let name = CStr::from_bytes_with_nul(name)?;
+        let mut value = vec![0; 1 << 16];
+        let len = fs::lgetxattr(path, name, &mut value)?;
+        line += &format!(" {name:?} {len} {:x}", xxhash_rust::xxh3::xxh3_64(&value[..len]));
+    }
+    Ok(line)
 }

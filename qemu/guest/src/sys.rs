@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io;
 use std::ptr;
 
+pub mod attrs;
 pub mod quota;
 
 /// `FS_XFLAG_DAX` of `struct fsxattr`.

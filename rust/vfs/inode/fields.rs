@@ -39,6 +39,13 @@ impl<T: FileSystem> INode<T> {
         read!(self.i_mode)
     }
 
+    /// Sets the permission bits to those of `mode`.
+    pub fn set_permissions(&self, mode: u16) {
+        let mode = self.mode() & bindings::S_IFMT as u16 | mode & !(bindings::S_IFMT as u16);
+        // SAFETY: The inode is alive; a field of two bytes is written at once.
+        unsafe { (&raw mut (*self.as_ptr()).i_mode).write_volatile(mode) };
+    }
+
     /// What kind of inode it is. One that was never initialised counts as a regular file, and has
     /// no operations.
     #[inline]
@@ -193,6 +200,18 @@ impl<T: FileSystem> INode<T> {
     #[inline]
     pub fn is_nosec(&self) -> bool {
         self.flags() & bindings::S_NOSEC != 0
+    }
+
+    /// Sets the generation, with `i_rwsem` held exclusively.
+    pub fn set_generation(&self, generation: u32) {
+        // SAFETY: The inode is alive; a field of word size is written at once.
+        unsafe { (&raw mut (*self.as_ptr()).i_generation).write_volatile(generation) };
+    }
+
+    /// Whether the inode must not change (`IS_IMMUTABLE`).
+    #[inline]
+    pub fn is_immutable(&self) -> bool {
+        self.flags() & bindings::S_IMMUTABLE != 0
     }
 
     /// Whether changes of the inode are to be synchronous (`IS_SYNC`).

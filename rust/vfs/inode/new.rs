@@ -212,12 +212,6 @@ impl<T: FileSystem> New<T> {
         }
     }
 
-    /// Sets the generation.
-    pub fn set_generation(&mut self, generation: u32) {
-        // SAFETY: Nobody reads the inode's fields before it is published.
-        unsafe { (*self.ptr.as_ptr()).i_generation = generation };
-    }
-
     /// Sets the storage used, in units of 512 bytes.
     pub fn set_sectors(&mut self, sectors: u64) {
         // SAFETY: Nobody reads the inode's fields before it is published.

@@ -95,6 +95,7 @@ impl<T: FileSystem> Operations<T> {
         sync_fs: Some(Self::sync_fs),
         freeze_fs: Some(Self::freeze_fs),
         unfreeze_fs: Some(Self::unfreeze_fs),
+        shutdown: Some(Self::shutdown),
         statfs: Some(Self::statfs),
         show_options: Some(Self::show_options),
         quota_read: Some(quota::Operations::<T>::quota_read),
@@ -211,6 +212,14 @@ impl<T: FileSystem> Operations<T> {
         // SAFETY: As the VFS promises.
         let sb = unsafe { SuperBlock::from_raw(sb) };
         from_result(|| T::unfreeze_fs(sb).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with a super block of type `T`.
+    unsafe extern "C" fn shutdown(sb: *mut bindings::super_block) {
+        // SAFETY: As the VFS promises.
+        T::shut_down(unsafe { SuperBlock::from_raw(sb) });
     }
 
     /// # Safety

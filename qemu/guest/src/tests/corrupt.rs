@@ -8,10 +8,12 @@ use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::skip;
 use crate::stage;
 use anyhow::{ensure, Context, Result};
+use rustix::fs::{getxattr, listxattr, removexattr, setxattr, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 pub fn tests() -> Vec<Test> {
     vec![
@@ -23,6 +25,9 @@ pub fn tests() -> Vec<Test> {
         Test::bare("corrupt::extent_block", BOTH, extent_block).corrupt(),
         Test::bare("corrupt::directory_block", BOTH, directory_block).corrupt(),
         Test::bare("corrupt::htree_node", RAM, htree_node).corrupt(),
+        Test::bare("corrupt::attributes", BOTH, attributes).corrupt(),
+        Test::bare("corrupt::attributes_sealed", RAM, attributes_sealed).corrupt(),
+        Test::bare("corrupt::value_in_inode", RAM, value_in_inode).corrupt(),
         Test::bare("corrupt::extent_out_of_range", BOTH, extent_out_of_range).corrupt(),
         Test::bare("corrupt::no_such_inode", RAM, no_such_inode).corrupt(),
     ]
@@ -90,6 +95,10 @@ fn populated(bed: &mut Bed) -> Result<()> {
         if n % 10 == 0 {
             fragmented.sync_all()?;
         }
+    }
+    for name in ["bad", "good"] {
+        setxattr(root.join(name), "user.large", &[7; 500], XattrFlags::empty())?;
+        setxattr(root.join(name), "user.small", &[8; 20], XattrFlags::empty())?;
     }
     std::fs::create_dir(root.join("dir"))?;
     std::fs::write(root.join("dir/file"), "inside")?;
@@ -184,6 +193,104 @@ fn htree_node(bed: &mut Bed) -> Result<()> {
     damage(bed, block * 4096 + 0x20 + 16, "a look-up", &[number.as_str()], |bed| {
         std::fs::metadata(bed.path("big/entry-of-a-directory-17")).map(drop)
     })
+}
+
+/// Reads and changes the attributes of a file, whatever comes of it; returns the first error.
+fn use_attributes(path: &Path) -> io::Result<()> {
+    let mut all = vec![0; 1 << 16];
+    let results = [
+        listxattr(path, &mut all).map(drop),
+        getxattr(path, "user.large", &mut all).map(drop),
+        getxattr(path, "user.none", &mut all).or_else(missing).map(drop),
+        setxattr(path, "user.small", b"x", XattrFlags::empty()),
+        setxattr(path, "user.new", &[9; 300], XattrFlags::empty()),
+        removexattr(path, "user.large"),
+        setxattr(path, "user.large", &[7; 500], XattrFlags::empty()),
+    ];
+    results.into_iter().collect::<Result<(), _>>().map_err(Into::into)
+}
+
+fn missing(errno: Errno) -> Result<usize, Errno> {
+    if errno == Errno::NODATA {
+        Ok(0)
+    } else {
+        Err(errno)
+    }
+}
+
+fn attributes(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    let number = number_after(&bed.image.ask("imap bad")?, "Inode ")?.to_string();
+    let block = number_after(&bed.image.ask("stat bad")?, "File ACL: ")?;
+    let block_text = block.to_string();
+    // A byte of the last value.
+    damage(bed, block * 4096 + 4090, "reading attributes", &[&number, &block_text], |bed| {
+        use_attributes(&bed.path("bad"))
+    })
+}
+
+/// Bytes of a block of attributes turned one by one, on an image without checksums: nothing but errors
+/// comes of it.
+fn attributes_sealed(bed: &mut Bed) -> Result<()> {
+    bed.mkfs(stage::IMAGE, &["-O", "^metadata_csum,^metadata_csum_seed,^orphan_file,uninit_bg"])?;
+    bed.mount()?;
+    let paths: Vec<_> = (0..40).map(|n| format!("file-{n}")).collect();
+    for (n, name) in paths.iter().enumerate() {
+        let path = bed.path(name);
+        std::fs::write(&path, "text")?;
+        setxattr(&path, "user.large", &pattern(n as u64, 0, 500), XattrFlags::empty())?;
+        setxattr(&path, "user.small", &pattern(n as u64, 0, 500), XattrFlags::empty())?;
+    }
+    bed.unmount()?;
+    for (n, name) in paths.iter().enumerate() {
+        let block = number_after(&bed.image.ask(&format!("stat {name}"))?, "File ACL: ")?;
+        // The header's first words, then the two entries.
+        let at = if n < 12 { n } else { 32 + n - 12 };
+        bed.image.flip(block * 4096 + at as u64)?;
+    }
+    bed.mount_with(&format!("errors=continue,{}", bed.place.options()))?;
+    let refused = paths.iter().filter(|name| use_attributes(&bed.path(name)).is_err()).count();
+    ensure!(refused >= 10, "{refused} of {} were refused", paths.len());
+    for name in &paths {
+        std::fs::remove_file(bed.path(name))?;
+    }
+    bed.unmount()
+}
+
+/// A value whose inode is the wrong one: the file itself, a directory, one that is free, none at all.
+fn value_in_inode(bed: &mut Bed) -> Result<()> {
+    let wrong = |bed: &mut Bed, ino: &dyn Fn(u32) -> u32| -> Result<()> {
+        bed.mkfs(
+            stage::IMAGE,
+            &["-O", "ea_inode,^metadata_csum,^metadata_csum_seed,^orphan_file"],
+        )?;
+        bed.by_ext4(|root| {
+            std::fs::write(root.join("file"), "")?;
+            Ok(setxattr(root.join("file"), "user.v", &[5; 9000], XattrFlags::empty())?)
+        })?;
+        let text = bed.image.ask("imap file")?;
+        let (number, block) = (number_after(&text, "Inode ")?, number_after(&text, "at block ")?);
+        let offset = text.split_once("offset 0x").context("an offset")?.1;
+        let offset = u64::from_str_radix(offset.trim(), 16)?;
+        // Behind 160 bytes of fields and the magic number, 4 bytes into the first entry.
+        let at = block * 4096 + offset + 160 + 4 + 4;
+        bed.image.poke(at, &ino(number as u32).to_le_bytes())?;
+        bed.mount_with(&format!("errors=continue,{}", bed.place.options()))?;
+        bed.log();
+        let path = bed.path("file");
+        let mut value = vec![0; 1 << 16];
+        unclean(bed, getxattr(&path, "user.v", &mut value).map_err(Into::into), "reading")?;
+        ensure!(!bed.log().is_empty(), "nothing in the log");
+        unclean(bed, removexattr(&path, "user.v").map_err(Into::into), "removing")?;
+        std::fs::remove_file(&path)?;
+        ensure!(std::fs::read_dir(bed.dir())?.count() == 1, "lost+found is gone");
+        bed.unmount()
+    };
+    wrong(bed, &|number| number)?;
+    wrong(bed, &|_| 2)?;
+    wrong(bed, &|_| 11)?;
+    wrong(bed, &|number| number + 1000)?;
+    wrong(bed, &|_| u32::MAX)
 }
 
 /// A bitmap of the first group, found by name in the output of dumpe2fs.

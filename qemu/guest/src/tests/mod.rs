@@ -2,6 +2,7 @@
 //! The tests, one file per part of what the file system promises, and what they share.
 
 mod aio;
+mod attributes;
 mod corrupt;
 mod data;
 mod extents;
@@ -17,6 +18,7 @@ mod readdir;
 mod space;
 pub mod switch;
 mod tools;
+mod xattrs;
 
 use crate::harness::Test;
 use crate::sys;
@@ -45,6 +47,8 @@ pub fn all() -> Vec<Test> {
         fault::tests,
         mode::tests,
         switch::tests,
+        attributes::tests,
+        xattrs::tests,
         corrupt::tests,
         tools::tests,
     ];

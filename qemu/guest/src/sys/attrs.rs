@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is asked of a file system by ioctl, and attributes by the system calls of their own.
+
+use super::{ioctl, Fsxattr, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR};
+use rustix::fd::AsFd;
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const FS_IOC_SHUTDOWN: u64 = 0x8004_587d;
+const FITRIM: u64 = 0xc018_5879;
+const FIFREEZE: u64 = 0xc004_5877;
+const FITHAW: u64 = 0xc004_5878;
+const FS_IOC_SETVERSION: u64 = 0x4008_7602;
+const FS_IOC_GETFSLABEL: u64 = 0x8100_9431;
+const FS_IOC_SETFSLABEL: u64 = 0x4100_9432;
+const FS_IOC_GETFSUUID: u64 = 0x8011_1500;
+const FS_IOC_GETFSSYSFSPATH: u64 = 0x8081_1501;
+const EXT4_IOC_GETFSUUID: u64 = 0x8008_662c;
+const EXT4_IOC_SETFSUUID: u64 = 0x4008_662c;
+
+/// `FS_IOC_SHUTDOWN`: 0 with everything written, 1 with the log written, 2 at once.
+pub fn shut_down(file: impl AsFd, how: u32) -> io::Result<()> {
+    ioctl(file, FS_IOC_SHUTDOWN, &mut { how })
+}
+
+/// `FITRIM`. Returns the bytes discarded.
+pub fn trim(file: impl AsFd, start: u64, len: u64, min_len: u64) -> io::Result<u64> {
+    let mut range = [start, len, min_len];
+    ioctl(file, FITRIM, &mut range)?;
+    Ok(range[1])
+}
+
+/// `FIFREEZE`.
+pub fn freeze(file: impl AsFd) -> io::Result<()> {
+    ioctl(file, FIFREEZE, &mut 0_u32)
+}
+
+/// `FITHAW`.
+pub fn thaw(file: impl AsFd) -> io::Result<()> {
+    ioctl(file, FITHAW, &mut 0_u32)
+}
+
+/// `FS_IOC_SETVERSION`.
+pub fn set_generation(file: impl AsFd, generation: u32) -> io::Result<()> {
+    ioctl(file, FS_IOC_SETVERSION, &mut u64::from(generation))
+}
+
+/// `FS_IOC_GETFSLABEL`.
+pub fn label(file: impl AsFd) -> io::Result<String> {
+    let mut label = [0; 256];
+    ioctl(file, FS_IOC_GETFSLABEL, &mut label)?;
+    let len = label.iter().position(|byte| *byte == 0).unwrap_or(label.len());
+    Ok(String::from_utf8_lossy(&label[..len]).into_owned())
+}
+
+/// `FS_IOC_SETFSLABEL`.
+pub fn set_label(file: impl AsFd, label: &str) -> io::Result<()> {
+    let mut bytes = [0; 256];
+    bytes[..label.len()].copy_from_slice(label.as_bytes());
+    ioctl(file, FS_IOC_SETFSLABEL, &mut bytes)
+}
+
+/// `FS_IOC_GETFSUUID`.
+pub fn uuid(file: impl AsFd) -> io::Result<Vec<u8>> {
+    let mut bytes = [0; 17];
+    ioctl(file, FS_IOC_GETFSUUID, &mut bytes)?;
+    Ok(bytes[1..][..bytes[0].into()].to_vec())
+}
+
+/// `EXT4_IOC_GETFSUUID`: what is on the disk.
+pub fn uuid_on_disk(file: impl AsFd) -> io::Result<Vec<u8>> {
+    let mut bytes = [0; 24];
+    bytes[0] = 16;
+    ioctl(file, EXT4_IOC_GETFSUUID, &mut bytes)?;
+    Ok(bytes[8..].to_vec())
+}
+
+/// `EXT4_IOC_SETFSUUID`.
+pub fn set_uuid(file: impl AsFd, uuid: &[u8; 16]) -> io::Result<()> {
+    let mut bytes = [0; 24];
+    bytes[0] = 16;
+    bytes[8..].copy_from_slice(uuid);
+    ioctl(file, EXT4_IOC_SETFSUUID, &mut bytes)
+}
+
+/// `FS_IOC_GETFSSYSFSPATH`.
+pub fn sysfs_path(file: impl AsFd) -> io::Result<String> {
+    let mut bytes = [0; 129];
+    ioctl(file, FS_IOC_GETFSSYSFSPATH, &mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[1..][..bytes[0].into()]).into_owned())
+}
+
+/// `FS_IOC_FSGETXATTR`: the extended flags and the project.
+pub fn xflags_and_project(file: impl AsFd) -> io::Result<(u32, u32)> {
+    let mut attr = Fsxattr::default();
+    ioctl(file, FS_IOC_FSGETXATTR, &mut attr)?;
+    Ok((attr.xflags, attr.projid))
+}
+
+/// `FS_IOC_FSSETXATTR` of both.
+pub fn set_xflags_and_project(file: impl AsFd, xflags: u32, projid: u32) -> io::Result<()> {
+    let mut attr = Fsxattr { xflags, projid, ..Fsxattr::default() };
+    ioctl(file, FS_IOC_FSSETXATTR, &mut attr)
+}
+
+/// `struct file_attr` of `linux/fs.h`.
+#[repr(C)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileAttr {
+    /// `FS_XFLAG_*`.
+    pub xflags: u64,
+    /// Extent size hint.
+    pub extsize: u32,
+    /// Extents.
+    pub nextents: u32,
+    /// Project.
+    pub projid: u32,
+    /// Extent size hint for copy on write.
+    pub cowextsize: u32,
+}
+
+const SYS_FILE_GETATTR: i64 = 468;
+const SYS_FILE_SETATTR: i64 = 469;
+
+fn file_attr(call: i64, path: &Path, attr: &mut FileAttr) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let size = size_of::<FileAttr>();
+    // SAFETY: Path and structure are live, and the size is the structure's.
+    let result = unsafe {
+        libc::syscall(call, libc::AT_FDCWD, path.as_ptr(), attr, size, libc::AT_SYMLINK_NOFOLLOW)
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `file_getattr(2)`, of the path itself.
+pub fn file_getattr(path: &Path) -> io::Result<FileAttr> {
+    let mut attr = FileAttr::default();
+    file_attr(SYS_FILE_GETATTR, path, &mut attr)?;
+    Ok(attr)
+}
+
+/// `file_setattr(2)`, of the path itself.
+pub fn file_setattr(path: &Path, attr: &FileAttr) -> io::Result<()> {
+    file_attr(SYS_FILE_SETATTR, path, &mut { *attr })
+}
