@@ -85,7 +85,7 @@ fn read(inode: &INode, kind: Kind) -> Result<Option<ARef<Acl>>> {
         Err(ENODATA) => return Ok(None),
         result => result?,
     }
-    let mut disk = KVec::from_elem(0, len.len(), GFP_KERNEL)?;
+    let mut disk = KVec::from_elem(0, len.filled(), GFP_KERNEL)?;
     xattr::get(inode, name(kind)?, &mut Buffer::new(Some(&mut disk)))?;
     let mut bytes = KVec::new();
     to_xattr(&disk, append(&mut bytes)).map_err(|Failed(error)| error)?;
@@ -124,7 +124,7 @@ pub fn inherit(
     name: Option<QStr<'_>>,
 ) -> Result {
     // A new inode has no values to give up.
-    let mut gone = Gone::new();
+    let mut gone = Gone::default();
     let inherited = inode.inherit_acls(dir)?;
     if let Some(acl) = &inherited.default {
         store(tx, inode, Kind::Default, Some(acl), &mut gone)?;
@@ -147,7 +147,7 @@ impl vfs::acl::Operations for ExtendedAttributes {
     }
 
     fn set_acl(idmap: &IdMap, inode: &Locked<RdaxFs>, kind: Kind, acl: Option<&Acl>) -> Result {
-        let mut gone = Gone::new();
+        let mut gone = Gone::default();
         let credits = xattr::set_credits(inode.sb()) + inode::WRITE_CREDITS;
         inode.attach_dquots()?;
         let tx = Transaction::start(inode.sb(), credits)?;

@@ -48,14 +48,8 @@ use kernel::{
 const SIZE_MAX: u32 = 1 << 16;
 
 /// Inodes whose last reference may be the one held here: dropped when no transaction is running.
+#[derive(Default)]
 pub struct Gone(KVec<ARef<INode>>);
-
-impl Gone {
-    /// None yet.
-    pub fn new() -> Self {
-        Self(KVec::new())
-    }
-}
 
 /// Whether the inode is a value.
 pub fn is_value(inode: &INode) -> bool {
@@ -131,9 +125,6 @@ pub fn put(tx: &Transaction<'_>, owner: &INode, ino: u32, gone: &mut Gone) -> Re
         value.clear_nlink();
     }
     let set = inode::set_value_users(tx, &value, users);
-    Ok(gone
-        .0
-        .push(value, GFP_KERNEL)
-        .map_err(Error::from)
-        .and(set)?)
+    gone.0.push(value, GFP_KERNEL)?;
+    set
 }

@@ -219,7 +219,7 @@ fn set_alone(
     value: Option<&[u8]>,
     flags: SetFlags,
 ) -> Result {
-    let mut gone = value::Gone::new();
+    let mut gone = value::Gone::default();
     inode.attach_dquots()?;
     {
         let tx = Transaction::start(inode.sb(), set_credits(inode.sb()))?;
@@ -394,7 +394,7 @@ fn leave_block(
 /// The inode is the caller's alone. Takes group locks, in a transaction of its own.
 pub fn free(inode: &INode) -> Result {
     let sb = inode.sb();
-    let mut gone = value::Gone::new();
+    let mut gone = value::Gone::default();
     let mut file_acl = inode.data().get_ref().file_acl.write();
     // What is a value itself has none, or else one could follow the other without end.
     let values_too = has_ea_inode(sb) && !value::is_value(inode);

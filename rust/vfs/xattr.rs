@@ -83,9 +83,10 @@ impl<'a> Buffer<'a> {
     ///
     /// `ptr` is null, or points to `size` bytes that are only used through the result for `'a`.
     unsafe fn from_raw(ptr: *mut u8, size: usize) -> Self {
-        // SAFETY: As the caller promises; the VFS has zeroed what it allocated.
-        let to =
-            NonNull::new(ptr).map(|ptr| unsafe { slice::from_raw_parts_mut(ptr.as_ptr(), size) });
+        let to = NonNull::new(ptr).map(|ptr| {
+            // SAFETY: As the caller promises; the VFS has zeroed what it allocated.
+            unsafe { slice::from_raw_parts_mut(ptr.as_ptr(), size) }
+        });
         Self { to, len: 0 }
     }
 
@@ -125,7 +126,7 @@ impl<'a> Buffer<'a> {
     }
 
     /// The bytes there are now.
-    pub fn len(&self) -> usize {
+    pub fn filled(&self) -> usize {
         self.len
     }
 }
@@ -185,7 +186,7 @@ pub(super) unsafe extern "C" fn list<O: Operations>(
         .check_running()
         .and_then(|()| O::list(inode, &mut to));
     match listed {
-        Ok(()) => to.len() as isize,
+        Ok(()) => to.filled() as isize,
         Err(error) => error.to_errno() as isize,
     }
 }
@@ -237,7 +238,7 @@ impl<O: Operations, const NAMESPACE: usize> Handlers<O, NAMESPACE> {
         from_result(|| {
             inode.sb().check_running()?;
             O::get(inode, NAMESPACES[NAMESPACE], name.to_bytes(), &mut to)?;
-            c_int::try_from(to.len()).map_err(|_| ERANGE)
+            c_int::try_from(to.filled()).map_err(|_| ERANGE)
         })
     }
 
