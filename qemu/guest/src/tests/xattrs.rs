@@ -404,7 +404,6 @@ const OTHER: u16 = 32;
 fn user_opens(path: &Path, write: bool) -> Result<bool> {
     let end = sys::in_child(|| {
         let opened = sys::become_user(1000)
-            .map_err(io::Error::from)
             .and_then(|()| File::options().read(true).write(write).open(path));
         i32::from(opened.is_err())
     })?;
