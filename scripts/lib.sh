@@ -69,3 +69,15 @@ step() {
 	fi
 	say "$name: done in $((SECONDS - start)) s"
 }
+
+# The flags by which Kbuild compiled the crate, from the .cmd file of its object; without what says
+# which outputs are wanted, and where.
+crate_flags() {
+	sed -n '1s/^savedcmd_[^=]*:= *//p' "$1" | sed 's/;.*//' | sed -E '
+		s#^.*(rustc|clippy-driver) ##
+		s#--(out-dir|crate-type) ?[^ ]*##g
+		s#--emit=[^ ]*##g
+		s#-Wunreachable_pub##
+		s#-Zbinary_dep_depinfo=y##
+		s#[^ ]*/rdaxfs\.rs *$##'
+}

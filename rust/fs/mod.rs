@@ -42,6 +42,8 @@ pub mod namei;
 pub mod options;
 pub mod quota;
 pub mod readdir;
+#[cfg(refused)]
+mod refused;
 pub mod space;
 pub mod stats;
 pub mod switch;
