@@ -37,6 +37,8 @@ module! {
 #[pin_data]
 pub struct Module {
     #[pin]
+    _delays: vfs::delay::Files,
+    #[pin]
     registration: vfs::Registration<fs::RdaxFs>,
 }
 
@@ -44,6 +46,7 @@ impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _: { fs::options::DaxSwitch::of_module()?; },
+            _delays <- vfs::delay::files(),
             registration <- vfs::Registration::new(module, vfs::param::fstype()?),
         })
     }

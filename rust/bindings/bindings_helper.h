@@ -30,6 +30,7 @@
 #include <uapi/linux/falloc.h>
 #include <uapi/linux/fiemap.h>
 
+#include "rdaxfs_trace.h"
 #include "shims.h"
 
 const fmode_t RDAXFS_CONST_FMODE_32BITHASH = FMODE_32BITHASH;
@@ -45,6 +46,7 @@ const unsigned int RDAXFS_CONST_DQUOT_QUOTA_SYS_FILE = DQUOT_QUOTA_SYS_FILE;
 const unsigned int RDAXFS_CONST_DQUOT_SUSPENDED = DQUOT_SUSPENDED;
 const unsigned int RDAXFS_CONST_DQUOT_USAGE_ENABLED = DQUOT_USAGE_ENABLED;
 const unsigned int RDAXFS_CONST_PMD_ORDER = PMD_ORDER;
+const unsigned long RDAXFS_CONST_VM_LOCKED_MASK = VM_LOCKED_MASK;
 const unsigned int RDAXFS_CONST_VM_FAULT_ERROR = VM_FAULT_ERROR;
 const fmode_t RDAXFS_CONST_FMODE_REGULAR = FMODE_NOWAIT | FMODE_CAN_ODIRECT;
 const fop_flags_t RDAXFS_CONST_FOP_REGULAR =

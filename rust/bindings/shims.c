@@ -347,6 +347,11 @@ void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc)
 	vma_desc_set_flags(desc, VMA_MIXEDMAP_BIT, VMA_HUGEPAGE_BIT);
 }
 
+void rdaxfs_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+	vm_flags_mod(vma, set, clear);
+}
+
 /* linux/moduleparam.h */
 
 char *rdaxfs_fstype = "rdaxfs";
@@ -440,6 +445,13 @@ bool rdaxfs_printk_ratelimit(void)
 	static DEFINE_RATELIMIT_STATE(state, 5 * HZ, 20);
 
 	return __ratelimit(&state);
+}
+
+/* linux/rcupdate.h */
+
+void rdaxfs_synchronize_rcu_tasks(void)
+{
+	synchronize_rcu_tasks();
 }
 
 /* linux/sched/mm.h */

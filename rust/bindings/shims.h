@@ -99,6 +99,7 @@ void rdaxfs_rwsem_set_subclass(struct rw_semaphore *sem, unsigned int subclass);
 bool rdaxfs_folio_maybe_dma_pinned(struct folio *folio);
 bool rdaxfs_vma_desc_is_sync(const struct vm_area_desc *desc);
 void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc);
+void rdaxfs_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear);
 
 /* linux/moduleparam.h: set before the module's init function is called, and constant from then on */
 extern char *rdaxfs_fstype;
@@ -129,6 +130,9 @@ void *rdaxfs_posix_acl_to_xattr(const struct posix_acl *acl, size_t *size);
 
 /* linux/printk.h */
 bool rdaxfs_printk_ratelimit(void);
+
+/* linux/rcupdate.h */
+void rdaxfs_synchronize_rcu_tasks(void);
 
 /* linux/sched/mm.h */
 void rdaxfs_memalloc_nofs_restore(unsigned int flags);

@@ -9,7 +9,8 @@
 //!
 //! A mapping has the handlers of the mode that its file was in at mmap time, and the mode does not
 //! change while it exists. Each handler takes a lock that keeps the mode, asks once, and passes the
-//! token on: so it could not mix up the two even if it were called for the wrong file.
+//! token on; if it then finds the other mode, which [`crate::vfs::mm`] says how it can, it passes the
+//! fault on to the handler of that mode.
 
 use super::{
     iomap::{
@@ -31,6 +32,10 @@ use crate::vfs::{
     mode::{
         Mode,
         Stable, //
+    },
+    trace::{
+        FaultEvent,
+        Handler, //
     }, //
 };
 use kernel::sync::aref::ARef;
@@ -44,34 +49,49 @@ impl Operations for RdaxFs {
         let inode: ARef<INode> = fault.inode().into();
         count(&inode, Counter::Fault);
         let guard = inode.faulting();
-        match guard.mode() {
-            Mode::PageCache(pages) => pages.fault(fault),
-            Mode::Dax(_) => wrong_mode(&inode, VmFault::SIGBUS),
+        if let Mode::PageCache(pages) = guard.mode() {
+            let event = FaultEvent::begin(Handler::Fault, &fault, Order::PTE, false);
+            return event.end(&inode, pages.fault(fault));
         }
+        drop(guard);
+        count(&inode, Counter::WrongMode);
+        Self::dax_fault(fault, Order::PTE)
     }
 
     fn page_mkwrite(fault: Fault<'_, Self>) -> VmFault {
         let inode = fault.inode();
         count(inode, Counter::Mkwrite);
-        let _write = fault.start_write();
+        let write = fault.start_write();
         if inode.is_immutable() {
             return VmFault::SIGBUS;
         }
         let guard = inode.invalidate_shared();
-        match guard.mode() {
-            Mode::PageCache(pages) => pages.page_mkwrite::<BufferedWrite>(&fault),
-            Mode::Dax(_) => wrong_mode(inode, VmFault::NOPAGE),
+        if let Mode::PageCache(pages) = guard.mode() {
+            let event = FaultEvent::begin(Handler::Mkwrite, &fault, Order::PTE, false);
+            return event.end(inode, pages.page_mkwrite::<BufferedWrite>(&fault));
         }
+        drop(guard);
+        drop(write);
+        count(inode, Counter::WrongMode);
+        Self::dax_mkwrite(fault)
     }
 
     #[inline]
     fn dax_fault(fault: Fault<'_, Self>, order: Order) -> VmFault {
-        let (counter, otherwise) = match order {
-            Order::PTE => (Counter::DaxFault, VmFault::SIGBUS),
-            _ => (Counter::DaxHugeFault, VmFault::FALLBACK),
+        let counter = match order {
+            Order::PTE => Counter::DaxFault,
+            _ => Counter::DaxHugeFault,
         };
         count(fault.inode(), counter);
-        dax_map(&fault, order, fault.is_shared_write(), otherwise)
+        let write = fault.is_shared_write();
+        if let Some(ret) = dax_map(Handler::Fault, &fault, order, write) {
+            return ret;
+        }
+        count(fault.inode(), Counter::WrongMode);
+        match order {
+            Order::PTE => Self::fault(fault),
+            _ => VmFault::FALLBACK,
+        }
     }
 
     fn dax_mkwrite(fault: Fault<'_, Self>) -> VmFault {
@@ -79,33 +99,39 @@ impl Operations for RdaxFs {
         if fault.inode().is_immutable() {
             return VmFault::SIGBUS;
         }
-        dax_map(&fault, Order::PTE, true, VmFault::NOPAGE)
+        if let Some(ret) = dax_map(Handler::Mkwrite, &fault, Order::PTE, true) {
+            return ret;
+        }
+        count(fault.inode(), Counter::WrongMode);
+        Self::page_mkwrite(fault)
     }
 }
 
-/// Maps the device's memory under the address, for loads or for stores.
+/// Maps the device's memory under the address, for loads or for stores. [`None`] if the file is not in
+/// DAX mode.
 #[inline(always)]
-fn dax_map(fault: &Fault<'_, RdaxFs>, order: Order, write: bool, otherwise: VmFault) -> VmFault {
+fn dax_map(
+    handler: Handler,
+    fault: &Fault<'_, RdaxFs>,
+    order: Order,
+    write: bool,
+) -> Option<VmFault> {
     let inode = fault.inode();
     let _write = write.then(|| fault.start_write());
     let guard = inode.invalidate_shared();
-    let ret = match guard.mode() {
-        Mode::Dax(dax) if write => dax.fault::<DaxWrite>(&guard, fault, order),
-        Mode::Dax(dax) => dax.fault::<Read>(&guard, fault, order),
-        Mode::PageCache(_) => return wrong_mode(inode, otherwise),
+    let Mode::Dax(dax) = guard.mode() else {
+        return None;
+    };
+    let event = FaultEvent::begin(handler, fault, order, true);
+    let ret = if write {
+        dax.fault::<DaxWrite>(&guard, fault, order)
+    } else {
+        dax.fault::<Read>(&guard, fault, order)
     };
     if order != Order::PTE && ret.is_mapped() {
         count(inode, Counter::DaxHugeMapped);
     }
-    ret
-}
-
-/// The file is not in the mode that the mapping was made in. Only a probe that the kernel plants in a
-/// mapping which is about to be undone (see [`crate::vfs::mm`]) can get here.
-#[cold]
-fn wrong_mode(inode: &INode, otherwise: VmFault) -> VmFault {
-    count(inode, Counter::WrongMode);
-    otherwise
+    Some(event.end(inode, ret))
 }
 
 #[inline]

@@ -9,6 +9,10 @@
 
 use super::{
     dax::DaxDevice,
+    delay::{
+        self,
+        Point, //
+    },
     inode::Locked,
     iomap::{
         Begin,
@@ -149,6 +153,12 @@ impl<T: Operations> Table<T> {
         _file: *mut bindings::file,
         folio: *mut bindings::folio,
     ) -> c_int {
+        // SAFETY: As promised by the caller; a locked folio keeps its mapping.
+        let inode = unsafe {
+            let mapping = (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping;
+            INode::<T>::from_raw((*mapping).host)
+        };
+        delay::pass(inode, Point::ReadFolios);
         let mut ctx = bindings::iomap_read_folio_ctx {
             ops: &raw const bindings::iomap_bio_read_ops,
             cur_folio: folio,
@@ -165,6 +175,9 @@ impl<T: Operations> Table<T> {
     ///
     /// `rac` must be valid, and of a file of `T`'s.
     unsafe extern "C" fn readahead(rac: *mut bindings::readahead_control) {
+        // SAFETY: As promised by the caller.
+        let inode = unsafe { INode::<T>::from_raw((*(*rac).mapping).host) };
+        delay::pass(inode, Point::ReadFolios);
         let mut ctx = bindings::iomap_read_folio_ctx {
             ops: &raw const bindings::iomap_bio_read_ops,
             rac,

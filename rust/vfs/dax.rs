@@ -9,6 +9,10 @@
 
 use super::{
     aspace,
+    delay::{
+        self,
+        Point, //
+    },
     file::Kiocb,
     inode::Locked,
     iomap::{
@@ -136,6 +140,7 @@ impl<T: aspace::Operations> DaxToken<'_, T> {
         to: &mut IovIterDest<'_>,
     ) -> Result<usize> {
         iocb.check(self.inode())?;
+        delay::pass(self.inode(), Point::Read);
         // SAFETY: Both are valid, and the file is in DAX mode.
         count(unsafe { bindings::dax_iomap_rw(iocb.as_ptr(), to.as_raw(), Ops::<T, P>::TABLE) })
     }
@@ -149,6 +154,7 @@ impl<T: aspace::Operations> DaxToken<'_, T> {
         from: &mut IovIterSource<'_>,
     ) -> Result<usize> {
         iocb.check(self.inode())?;
+        delay::pass(self.inode(), Point::Write);
         // SAFETY: Both are valid, the file is in DAX mode, and `i_rwsem` is held exclusively.
         count(unsafe { bindings::dax_iomap_rw(iocb.as_ptr(), from.as_raw(), Ops::<T, P>::TABLE) })
     }
@@ -167,6 +173,7 @@ impl<T: aspace::Operations> DaxToken<'_, T> {
         if !fault.is_on(self.inode()) {
             return VmFault::SIGBUS;
         }
+        delay::pass(self.inode(), Point::DaxFault);
         let mut pfn = 0;
         // SAFETY: The fault is under way, the file is in DAX mode, and `invalidate_lock` is held.
         let ret = unsafe {
@@ -238,6 +245,7 @@ impl<T: aspace::Operations> DaxToken<'_, T> {
         let Some(dax) = T::dax_device(self.inode().sb()) else {
             return Err(EIO);
         };
+        delay::pass(self.inode(), Point::Writepages);
         // SAFETY: The inode and its mapping are valid, the file is in DAX mode, and `wbc` is that of
         // the writepages call under way.
         to_result(unsafe {

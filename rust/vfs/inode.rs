@@ -12,6 +12,7 @@
 
 use super::{
     aspace,
+    delay,
     quota::{
         self,
         Dquots, //
@@ -288,6 +289,7 @@ impl<T: FileSystem> INode<T> {
     /// Takes `i_rwsem` exclusively.
     #[inline]
     pub fn lock(&self) -> LockGuard<'_, T> {
+        delay::arrive(self);
         // SAFETY: The inode is alive.
         unsafe { bindings::rdaxfs_inode_lock(self.as_ptr()) };
         LockGuard {
@@ -312,6 +314,7 @@ impl<T: FileSystem> INode<T> {
     /// Takes `i_rwsem` shared.
     #[inline]
     pub fn lock_shared(&self) -> SharedGuard<'_, T> {
+        delay::arrive(self);
         // SAFETY: The inode is alive.
         unsafe { bindings::rdaxfs_inode_lock_shared(self.as_ptr()) };
         SharedGuard {

@@ -15,6 +15,10 @@
 
 use super::{
     aspace,
+    delay::{
+        self,
+        Point, //
+    },
     file::Kiocb,
     inode::Locked,
     mm::{
@@ -268,6 +272,7 @@ impl<T: aspace::Operations> DirectWriteOps<T> {
         // SAFETY: As promised by the caller.
         let iocb = unsafe { Kiocb::<T>::from_raw(iocb) };
         let unwritten = flags & bindings::IOMAP_DIO_UNWRITTEN != 0;
+        delay::pass(iocb.inode(), Point::DirectDone);
         // Memory may be asked for on behalf of writeback here.
         let done = super::lock::nofs(|| {
             T::direct_write_done(iocb.inode(), iocb.pos(), size as u64, unwritten)
@@ -301,6 +306,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
     #[inline]
     pub fn read(&self, iocb: &mut Kiocb<'_, T>, to: &mut IovIterDest<'_>) -> Result<usize> {
         iocb.check(self.inode())?;
+        delay::pass(self.inode(), Point::Read);
         // SAFETY: Both are valid, and the file is one with a page cache.
         count(unsafe { bindings::filemap_read(iocb.as_ptr(), to.as_raw(), 0) })
     }
@@ -313,6 +319,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
         from: &mut IovIterSource<'_>,
     ) -> Result<usize> {
         iocb.check(self.inode())?;
+        delay::pass(self.inode(), Point::Write);
         // SAFETY: All are valid, the file is one with a page cache, and `i_rwsem` is held.
         count(unsafe {
             bindings::iomap_file_buffered_write(
@@ -332,6 +339,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
         to: &mut IovIterDest<'_>,
     ) -> Result<usize> {
         iocb.check(self.inode())?;
+        delay::pass(self.inode(), Point::Read);
         // SAFETY: Both are valid, and the file is one with a page cache.
         count(unsafe {
             bindings::iomap_dio_rw(
@@ -358,6 +366,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
         how: Direct,
     ) -> Result<usize> {
         iocb.check(self.inode())?;
+        delay::pass(self.inode(), Point::Write);
         let flags = match how {
             Direct::Async => 0,
             Direct::Wait => bindings::IOMAP_DIO_FORCE_WAIT,
@@ -400,14 +409,18 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
         })
     }
 
-    /// Makes the page at which `fault` points writable. The caller holds `invalidate_lock` shared.
+    /// Makes the page at which `fault` points writable; without a page there is nothing to do but to
+    /// have the access tried again. The caller holds `invalidate_lock` shared.
     #[inline]
     pub fn page_mkwrite<P: Begin<T>>(&self, fault: &Fault<'_, T>) -> VmFault {
         if !fault.is_on(self.inode()) {
             return VmFault::SIGBUS;
         }
-        // SAFETY: `fault` is that of a `page_mkwrite`, so its page is set; the file is one with a page
-        // cache.
+        if !fault.has_page() {
+            return VmFault::NOPAGE;
+        }
+        delay::pass(self.inode(), Point::Mkwrite);
+        // SAFETY: The page of `fault` is set, and the file is one with a page cache.
         VmFault::from_raw(unsafe {
             bindings::iomap_page_mkwrite(fault.as_ptr(), Ops::<T, P>::TABLE, core::ptr::null_mut())
         })
@@ -422,6 +435,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
         if !fault.is_on(self.inode()) {
             return VmFault::SIGBUS;
         }
+        delay::pass(self.inode(), Point::Fault);
         // SAFETY: The fault is under way, and the file is one with a page cache.
         VmFault::from_raw(unsafe { bindings::filemap_fault(fault.as_ptr()) })
     }

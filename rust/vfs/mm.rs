@@ -3,18 +3,37 @@
 //! Mapped files: page faults, and mmap itself.
 //!
 //! There are two tables of VMA operations, one for each mode, and mmap picks one. A mapping keeps the
-//! table it got, and the mode of a file does not change while it is mapped. What could still go wrong
-//! is a change between mmap's choice (`mmap_prepare`) and the moment when the VMA is found by the one
-//! who changes the mode; `mapped` runs after that moment and finds it out.
+//! table it got, and the mode of a file does not change while it is mapped.
+//!
+//! # mmap against a change of mode
+//!
+//! mmap picks (`mmap_prepare`) before whoever changes the mode can find the VMA. A change in between is
+//! made good as soon as the VMA can be found: [`VmOps::mapped`] looks at the mode again, and gives the
+//! VMA the other table. So mmap does not fail for it; but with MAP_SYNC it does, if the file has left
+//! DAX, as it would have by coming later.
+//!
+//! What cannot be made good, nobody needs:
+//!
+//! - A VMA that was locked (`mlockall`) is not for DAX, and does not become so again.
+//! - A mapping through overlayfs is made by way of its own `mmap`, where `mapped` comes before the VMA
+//!   can be found. It may be left with the other table. So the handlers of each table serve both modes:
+//!   they ask, under a lock, and a fault in the other mode is passed on to the handler of that mode.
+//!   Such a VMA gets no pages of 2 MiB or no fault-around; that is all.
+//! - A probe (uprobes) is planted before `mapped` is called, by a fault of the other table: the same.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{
     aspace,
+    delay::{
+        self,
+        Point, //
+    },
     mode::{
         Mode,
         Stable, //
     },
+    trace,
     FileSystem,
     INode, //
 };
@@ -43,6 +62,12 @@ impl VmFault {
     #[inline]
     pub(super) fn from_raw(ret: c_uint) -> Self {
         Self(ret)
+    }
+
+    /// The number itself.
+    #[inline]
+    pub(super) fn get(self) -> c_uint {
+        self.0
     }
 
     /// Whether the handler has put the page into the page table itself.
@@ -125,6 +150,20 @@ impl<T: FileSystem> Fault<'_, T> {
         core::ptr::eq(self.inode(), inode)
     }
 
+    /// The page of the file.
+    #[inline]
+    pub(super) fn pgoff(&self) -> c_ulong {
+        // SAFETY: Valid by the type's invariant.
+        unsafe { (*self.as_ptr()).__bindgen_anon_1.pgoff }
+    }
+
+    /// Whether there is a page at the address, which is to become writable.
+    #[inline]
+    pub(super) fn has_page(&self) -> bool {
+        // SAFETY: Valid by the type's invariant.
+        unsafe { !(*self.as_ptr()).page.is_null() }
+    }
+
     /// Whether the access is a store that is to reach the file.
     #[inline]
     pub fn is_shared_write(&self) -> bool {
@@ -172,7 +211,8 @@ impl<T: FileSystem> Drop for PageFaultGuard<'_, T> {
 
 /// The fault handlers of a file system.
 ///
-/// The mmap lock or the lock of the VMA is held in all of them.
+/// The mmap lock or the lock of the VMA is held in all of them. The mapping was made when the file was
+/// in the mode that the name says; the file may yet be in the other one.
 pub trait Operations: aspace::Operations {
     /// A page is missing from a page cache mapping, and is not in the page cache either.
     fn fault(fault: Fault<'_, Self>) -> VmFault;
@@ -266,36 +306,113 @@ impl<T: Operations> VmOps<T> {
         T::dax_mkwrite(unsafe { Fault::from_raw(vmf) }).0
     }
 
-    /// The VMA is where a change of mode finds it: from here on there is none. If there was one since
-    /// [`mmap_prepare`] looked, the VMA has the wrong operations; the error unmaps it.
+    /// The table for a file in this mode.
+    fn table(mode: &Mode<'_, T>) -> &'static bindings::vm_operations_struct {
+        match mode {
+            Mode::Dax(_) => Self::DAX,
+            Mode::PageCache(_) => Self::PAGE_CACHE,
+        }
+    }
+
+    /// The VMA is where a change of mode finds it, so from here on there is none. If there was one since
+    /// [`mmap_prepare`] looked, the VMA gets what it would get now.
     ///
     /// Not called for a VMA that was merged into another one. Then that one was there, in the same
     /// address space, whose lock is held from before `mmap_prepare` until now: so no change.
     ///
     /// # Safety
     ///
-    /// `file` must be one of `T`'s, and `private` what [`mmap_prepare`] left.
+    /// `file` must be one of `T`'s, `private` what [`mmap_prepare`] left, and the mmap lock held
+    /// exclusively.
     unsafe extern "C" fn mapped(
-        _start: c_ulong,
-        _end: c_ulong,
+        start: c_ulong,
+        end: c_ulong,
         _pgoff: c_ulong,
         file: *const bindings::file,
         private: *mut *mut c_void,
     ) -> c_int {
         // SAFETY: As promised by the caller.
-        let (inode, number) = unsafe {
-            let number = private.replace(core::ptr::null_mut()) as usize;
-            (INode::<T>::from_raw((*file).f_inode), number)
+        let (inode, made_for) = unsafe {
+            let made_for = private.replace(core::ptr::null_mut());
+            (INode::<T>::from_raw((*file).f_inode), made_for)
         };
-        match inode.mmap_completed(number) {
-            Ok(()) => 0,
-            Err(err) => err.to_errno(),
+        delay::pass(inode, Point::MmapMapped);
+        let lock = inode.invalidate_shared();
+        let mode = lock.mode();
+        if core::ptr::eq(Self::table(&mode), made_for.cast()) {
+            return 0;
+        }
+        // SAFETY: As promised by the caller.
+        match unsafe { NewVma::find(start, made_for) } {
+            Some(vma) => {
+                trace::mmap_refit(inode, start, end, matches!(mode, Mode::Dax(_)));
+                vma.refit(&mode)
+            }
+            None => 0,
         }
     }
 }
 
-/// Picks the operations for a new mapping by the mode of the file, and leaves the number by which
-/// [`VmOps::mapped`] knows whether that has changed.
+/// A VMA that mmap is making, and that no fault has touched.
+///
+/// # Invariants
+///
+/// It is valid, one of a file of ours, and the mmap lock of its address space is held exclusively.
+struct NewVma<'a>(&'a mut bindings::vm_area_struct);
+
+impl NewVma<'_> {
+    /// The VMA at `start`, if it can be found already and is the one that `private` was left in.
+    ///
+    /// # Safety
+    ///
+    /// The mmap lock of the current task must be held exclusively for `'a`, and `private` be what
+    /// [`mmap_prepare`] left, for a file of ours, in the VMA that is being made.
+    unsafe fn find(start: c_ulong, private: *mut c_void) -> Option<Self> {
+        // SAFETY: The mmap lock is held, so a VMA that is found stays.
+        unsafe {
+            let mm = (*bindings::get_current()).mm;
+            let vma = bindings::find_vma(mm, start).as_mut()?;
+            // INVARIANT: `private` is taken out of each VMA once it was made, so this is the one.
+            (vma.vm_private_data == private).then_some(Self(vma))
+        }
+    }
+
+    /// Gives it what a VMA of a file in this mode has.
+    fn refit<T: Operations>(self, mode: &Mode<'_, T>) -> c_int {
+        let Self(vma) = self;
+        // SAFETY: By the type's invariant the flags are stable.
+        let flags = unsafe { vma.__bindgen_anon_2.vm_flags };
+        let (set, clear) = match mode {
+            Mode::Dax(_) => (DAX_FLAGS, bindings::VM_LOCKED_MASK),
+            Mode::PageCache(_) if flags & bindings::VM_SYNC != 0 => {
+                return EOPNOTSUPP.to_errno();
+            }
+            Mode::PageCache(_) => (0, DAX_FLAGS),
+        };
+        // SAFETY: By the type's invariant the VMA may be changed, and its address space as well. It
+        // was counted as locked when it got the flag.
+        unsafe {
+            if flags & clear & bindings::VM_LOCKED_MASK != 0 {
+                let pages = (vma.__bindgen_anon_1.__bindgen_anon_1.vm_end
+                    - vma.__bindgen_anon_1.__bindgen_anon_1.vm_start)
+                    / bindings::PAGE_SIZE;
+                (*vma.vm_mm).__bindgen_anon_1.locked_vm -= pages;
+            }
+            bindings::rdaxfs_vm_flags_mod(vma, set, clear);
+        }
+        vma.vm_ops = VmOps::<T>::table(mode);
+        0
+    }
+}
+
+/// What [`mmap_prepare`] sets on a DAX mapping.
+///
+/// MIXEDMAP makes the mode at mmap time visible in smaps, keeps the VMA from being merged with another
+/// and from being locked, and makes fork copy the page table. HUGEPAGE allows 2 MiB.
+const DAX_FLAGS: usize = (bindings::VM_MIXEDMAP | bindings::VM_HUGEPAGE) as usize;
+
+/// Picks the operations for a new mapping by the mode of the file, and leaves them for
+/// [`VmOps::mapped`], which so knows whether the mode has changed.
 ///
 /// # Safety
 ///
@@ -309,29 +426,26 @@ pub(super) unsafe extern "C" fn mmap_prepare<T: Operations>(
         return error.to_errno();
     }
     let lock = inode.invalidate_shared();
-    match lock.mode() {
-        Mode::Dax(_) => {
-            let synchronous = T::dax_device(inode.sb()).is_some_and(|dax| dax.is_synchronous());
-            // SAFETY: `desc` is valid.
-            if unsafe { bindings::rdaxfs_vma_desc_is_sync(desc) } && !synchronous {
-                return EOPNOTSUPP.to_errno();
-            }
-            // MIXEDMAP makes the mode at mmap time visible in smaps, keeps the VMA from being merged
-            // with another, so that `mapped` always runs, and makes fork copy the page table.
-            // SAFETY: `desc` is valid.
-            unsafe { bindings::rdaxfs_vma_desc_set_dax(desc) };
-            desc.vm_ops = VmOps::<T>::DAX;
-        }
-        Mode::PageCache(_) => {
-            // SAFETY: `desc` is valid.
-            if unsafe { bindings::rdaxfs_vma_desc_is_sync(desc) } {
-                return EOPNOTSUPP.to_errno();
-            }
-            desc.vm_ops = VmOps::<T>::PAGE_CACHE;
-        }
+    let mode = lock.mode();
+    delay::pass(inode, Point::MmapLook);
+    // SAFETY: `desc` is valid.
+    let sync = unsafe { bindings::rdaxfs_vma_desc_is_sync(desc) };
+    let synchronous = match &mode {
+        Mode::Dax(_) => T::dax_device(inode.sb()).is_some_and(|dax| dax.is_synchronous()),
+        Mode::PageCache(_) => false,
+    };
+    if sync && !synchronous {
+        return EOPNOTSUPP.to_errno();
     }
-    desc.private_data = inode.mmap_prepared(&lock) as *mut c_void;
+    if let Mode::Dax(_) = mode {
+        // SAFETY: `desc` is valid.
+        unsafe { bindings::rdaxfs_vma_desc_set_dax(desc) };
+    }
+    trace::mmap(inode, desc.start, desc.end, matches!(mode, Mode::Dax(_)));
+    desc.vm_ops = VmOps::<T>::table(&mode);
+    desc.private_data = desc.vm_ops.cast_mut().cast();
     drop(lock);
+    delay::pass(inode, Point::MmapPrepared);
     // SAFETY: The file is valid.
     unsafe { bindings::rdaxfs_file_accessed(desc.file) };
     0

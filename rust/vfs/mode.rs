@@ -27,6 +27,11 @@
 
 use super::{
     aspace,
+    delay::{
+        self,
+        Arrivals,
+        Point, //
+    },
     inode::{
         Locked,
         LockedShared, //
@@ -50,10 +55,6 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
     time::{
         delay::fsleep,
         Delta, //
@@ -72,11 +73,8 @@ pub struct ModeLock {
     /// holds that while it writes back; so there is no other lock that would do for them.
     #[pin]
     writeback: RwSem<()>,
-    /// Changes with the mode: what `mmap_prepare` leaves for `mapped` to compare.
-    generation: Atomic<usize>,
-    /// How many mappings have been prepared and not been completed; too many by those that never are,
-    /// having been merged with others, or having failed.
-    preparing: Atomic<u32>,
+    /// Who came, for tests.
+    pub(super) arrivals: Arrivals,
 }
 
 impl ModeLock {
@@ -85,8 +83,7 @@ impl ModeLock {
         pin_init!(Self {
             faults <- new_rwsem!((), c"rdaxfs mode"),
             writeback <- new_rwsem!((), c"rdaxfs writeback"),
-            generation: Atomic::new(0),
-            preparing: Atomic::new(0),
+            arrivals: Arrivals::new(),
         })
     }
 }
@@ -286,6 +283,7 @@ impl<T: FileSystem> INode<T> {
     /// Takes `invalidate_lock` shared.
     #[inline]
     pub fn invalidate_shared(&self) -> InvalidateShared<'_, T> {
+        delay::arrive(self);
         // SAFETY: The lock is initialised.
         unsafe { bindings::down_read(invalidate_lock(self)) };
         InvalidateShared {
@@ -308,6 +306,7 @@ impl<T: FileSystem> INode<T> {
     /// Keeps the mode for a fault of the page cache.
     #[inline]
     pub fn faulting(&self) -> FaultGuard<'_, T> {
+        delay::arrive(self);
         FaultGuard {
             inode: self,
             _lock: self.state().mode.faults.read(),
@@ -317,6 +316,7 @@ impl<T: FileSystem> INode<T> {
     /// Keeps the mode for writepages.
     #[inline]
     pub(super) fn writing_back(&self) -> WritebackGuard<'_, T> {
+        delay::arrive(self);
         WritebackGuard {
             inode: self,
             _lock: self.state().mode.writeback.read(),
@@ -326,31 +326,6 @@ impl<T: FileSystem> INode<T> {
     /// Whether the file is in use as swap space.
     pub fn is_swap_file(&self) -> bool {
         self.flags() & bindings::S_SWAPFILE != 0
-    }
-
-    /// A mapping is being made. The number is for [`mmap_completed`](Self::mmap_completed).
-    pub(super) fn mmap_prepared(&self, _lock: &InvalidateShared<'_, T>) -> usize {
-        let lock = &self.state().mode;
-        lock.preparing.fetch_add(1, Relaxed);
-        lock.generation.load(Relaxed)
-    }
-
-    /// The mapping is where [`Switch::is_mapped`] finds it. [`EAGAIN`] if the mode has changed since
-    /// the number was given out.
-    pub(super) fn mmap_completed(&self, number: usize) -> Result {
-        let lock = &self.state().mode;
-        let _invalidate = self.invalidate_shared();
-        let mut preparing = lock.preparing.load(Relaxed);
-        while preparing > 0 {
-            match lock.preparing.cmpxchg(preparing, preparing - 1, Relaxed) {
-                Ok(_) => break,
-                Err(now) => preparing = now,
-            }
-        }
-        if lock.generation.load(Relaxed) != number {
-            return Err(EAGAIN);
-        }
-        Ok(())
     }
 }
 
@@ -378,28 +353,21 @@ impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
     /// Keeps faults and mmap away. [`EBUSY`] if a fault is under way for too long.
     ///
     /// Tries, and does not wait: a fault that holds the lock may fault again below itself, and would
-    /// then wait behind us. A mapping that is being made would have to fail if the mode changed under
-    /// it; so it is given time to be complete. Takes the lock of the inode mutably, so that no token
-    /// borrowed from it outlives this.
+    /// then wait behind us. Takes the lock of the inode mutably, so that no token borrowed from it
+    /// outlives this.
     pub fn begin(io: &'a mut SoleLock<'_, T>) -> Result<Self> {
         let inode: &INode<T> = io.inode;
-        let lock = &inode.state().mode;
-        for left in (0..TRIES).rev() {
-            if let Some(faults) = lock.faults.try_write() {
-                let invalidate = inode.invalidate_exclusive();
-                // Those that are being prepared for so long are none, or else find out by themselves.
-                if left == 0 {
-                    lock.preparing.store(0, Relaxed);
-                }
-                if lock.preparing.load(Relaxed) == 0 {
-                    // INVARIANT: `io` is borrowed mutably as long as this lives, the others are held.
-                    return Ok(Self {
-                        inode,
-                        _invalidate: invalidate,
-                        _faults: faults,
-                        _io: PhantomData,
-                    });
-                }
+        delay::pass(inode, Point::SwitchBegin);
+        for _ in 0..TRIES {
+            if let Some(faults) = inode.state().mode.faults.try_write() {
+                delay::pass(inode, Point::SwitchFaults);
+                // INVARIANT: `io` is borrowed mutably as long as this lives, the others are held.
+                return Ok(Self {
+                    inode,
+                    _invalidate: inode.invalidate_exclusive(),
+                    _faults: faults,
+                    _io: PhantomData,
+                });
             }
             fsleep(PAUSE);
         }
@@ -449,10 +417,35 @@ impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
             // SAFETY: The mapping is valid.
             to_result(unsafe { bindings::invalidate_inode_pages2(mapping) })?;
             if !self.is_cached() {
+                self.wait_for_walkers();
                 return Ok(());
             }
         }
         Err(EBUSY)
+    }
+
+    /// Waits for who may be about to remove shadow entries from the mapping, which is empty now.
+    ///
+    /// `clear_shadow_entries` tests for DAX before it takes its lock, and does not sleep in between.
+    /// Called by `drop_caches`, it holds none of the locks of a [`Switch`]; the DAX entries that it
+    /// would remove instead take with them the only note of what was stored and not flushed. But it
+    /// has seen an entry then, and before that has taken a count of the inode. So nobody is there if
+    /// the one count is that of the dentry. Otherwise (another dentry, an inotify watch, sync) all
+    /// tasks are waited for until they have slept once: some hundredths of a second.
+    fn wait_for_walkers(&self) {
+        let inode = self.inode.as_ptr();
+        // SAFETY: The inode is valid. The lock orders this after the count of whoever saw an entry
+        // before the mapping became empty.
+        let count = unsafe {
+            bindings::spin_lock(&raw mut (*inode).i_lock);
+            let count = (&raw const (*inode).i_count.counter).read_volatile();
+            bindings::spin_unlock(&raw mut (*inode).i_lock);
+            count
+        };
+        if count > 1 {
+            // SAFETY: May sleep, and the caller is in no read-side section.
+            unsafe { bindings::rdaxfs_synchronize_rcu_tasks() };
+        }
     }
 
     /// Removes every DAX entry. [`EBUSY`] if something holds one of the device's pages.
@@ -464,23 +457,42 @@ impl<'a, T: FileSystem + aspace::Operations> Switch<'a, T> {
             .map_err(|_| EBUSY)
     }
 
-    /// Makes `dax` the mode of the file, if `record` succeeds.
-    ///
-    /// [`EBUSY`], and nothing has changed, if something is still cached: what one mode left behind the
-    /// other would misread. Writeback is waited for, and kept away, before `record` runs.
-    pub fn commit(self, dax: bool, record: impl FnOnce() -> Result) -> Result {
-        let lock = &self.inode.state().mode;
-        let _writeback = lock.writeback.write();
+    /// Waits for writeback, and keeps it away. [`EBUSY`] if something is still cached: what one mode left
+    /// behind the other would misread.
+    pub fn prepare(self) -> Result<Prepared<'a, T>> {
+        let inode = self.inode;
+        let writeback = inode.state().mode.writeback.write();
         if self.is_cached() {
             return Err(EBUSY);
         }
-        record()?;
-        // SAFETY: All that keeps the mode is held exclusively, see the invariant of the type, and
-        // nothing is cached.
-        unsafe { set_mode(self.inode, dax) };
-        let generation = lock.generation.load(Relaxed);
-        lock.generation.store(generation.wrapping_add(1), Relaxed);
-        Ok(())
+        delay::pass(inode, Point::SwitchCommit);
+        // INVARIANT: Nothing is cached, and nothing comes into the cache while `self` is there.
+        Ok(Prepared {
+            _writeback: writeback,
+            switch: self,
+        })
+    }
+}
+
+/// A change of mode that cannot fail any more. Dropped, it has not been made.
+///
+/// # Invariants
+///
+/// All that keeps the mode is held exclusively, and nothing is cached.
+pub struct Prepared<'a, T: FileSystem> {
+    // Released in this order.
+    _writeback: WriteGuard<'a, ()>,
+    switch: Switch<'a, T>,
+}
+
+impl<T: FileSystem + aspace::Operations> Prepared<'_, T> {
+    /// Makes `dax` the mode of the file.
+    pub fn commit(self, dax: bool) {
+        let inode = self.switch.inode;
+        delay::pass(inode, Point::SwitchStored);
+        // SAFETY: By the invariants of the type.
+        unsafe { set_mode(inode, dax) };
+        delay::pass(inode, Point::SwitchDone);
     }
 }
 
@@ -498,6 +510,7 @@ pub(super) unsafe fn set_mode<T: FileSystem + aspace::Operations>(inode: &INode<
     // is written in one piece, as `WRITE_ONCE` would.
     unsafe {
         bindings::inode_set_flags(raw, if dax { bindings::S_DAX } else { 0 }, bindings::S_DAX);
+        delay::pass(inode, Point::SwitchHalf);
         (&raw mut (*(*raw).i_mapping).a_ops).write_volatile(aspace::table::<T>(dax));
     }
 }

@@ -11,6 +11,10 @@
 
 use super::{
     aspace,
+    delay::{
+        self,
+        Point, //
+    },
     lock::nofs,
     mode::PageCacheToken,
     INode, //
@@ -259,6 +263,7 @@ impl<T: aspace::Operations> Ops<T> {
 impl<T: aspace::Operations> PageCacheToken<'_, T> {
     /// Writes back the dirty pages that `wbc` asks for.
     pub(super) fn write_back(&self, wbc: *mut bindings::writeback_control) -> Result {
+        delay::pass(self.inode(), Point::Writepages);
         let mut wpc = bindings::iomap_writepage_ctx {
             inode: self.inode().as_ptr(),
             wbc,

@@ -4,6 +4,7 @@
 //! by `e2fsck` and by the kernel's own ext4 at the end.
 
 use crate::counters::Counters;
+use crate::events::Events;
 use crate::manifest::{Facts, Manifest};
 use crate::smaps;
 use crate::stage::{Config, Image, Mount};
@@ -96,6 +97,7 @@ fn show(config: &Config, report: &mut Report) -> Result<()> {
     copy_tree(report, &sides)?;
     map_large_files(report, &sides)?;
     change_mode(report, &sides[0])?;
+    trace(report, &sides[0])?;
     count_faults(report, &sides)?;
     let images = judge(report, sides)?;
     written_by_ext4(config, report, &images)
@@ -336,6 +338,34 @@ fn change_mode(report: &mut Report, side: &Side) -> Result<()> {
             Ok(format!("intact; `mm` {}", if dax { "there" } else { "gone" }))
         });
     }
+    Ok(())
+}
+
+/// What trace events tell of one file: a fault in each mode, a refused change and one that is made.
+fn trace(report: &mut Report, side: &Side) -> Result<()> {
+    report.title("The same, as trace events tell it (tracefs, events/rdaxfs)");
+    let file = File::options().read(true).write(true).open(side.mount.dir().join("large"))?;
+    report.check("recorded", || {
+        let events = Events::record()?;
+        for dax in [false, true] {
+            let map = Mapping::shared(&file, PIECE)?;
+            map.write(0, b"traced");
+            let busy = sys::set_xflag_dax(&file, dax);
+            ensure!(busy.is_err_and(|e| e.raw_os_error() == Some(libc::EBUSY)), "not refused");
+            drop(map);
+            sys::set_xflag_dax(&file, dax)?;
+        }
+        let mut lines = 0;
+        for name in ["mmap", "fault", "page_mkwrite", "switch_refused", "switch_done"] {
+            let told = events.of(&format!("rdaxfs_{name}"))?;
+            for line in &told {
+                println!("    {name:<15} {line}");
+            }
+            lines += told.len();
+        }
+        ensure!(lines >= 8, "only {lines} events");
+        Ok(format!("{lines} events"))
+    });
     Ok(())
 }
 

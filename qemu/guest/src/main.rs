@@ -5,6 +5,7 @@
 mod bench;
 mod counters;
 mod demo;
+mod events;
 mod harness;
 mod kmsg;
 mod manifest;

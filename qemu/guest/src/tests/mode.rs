@@ -3,6 +3,7 @@
 
 use super::switch::needs_live;
 use super::{is_dax, pattern, read_at, refused, same_bytes};
+use crate::events::Events;
 use crate::harness::{Bed, Place, Test, BOTH, INODE, RAM};
 use crate::smaps;
 use crate::sys::{self, End, Mapping, DAX_FL, PAGE, XFLAG_DAX};
@@ -11,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 use std::fs::File;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("mode::refusals", INODE, refusals),
         Test::new("mode::many_switches", INODE, many_switches),
         Test::new("mode::deferred", INODE, deferred),
+        Test::new("mode::traced", INODE, traced),
         Test::new("mode::not_here", BOTH, not_here),
     ]
 }
@@ -478,6 +480,40 @@ fn deferred(bed: &mut Bed) -> Result<()> {
     ensure!(is_dax(&file)?, "the mode did not change after the last close");
     same_bytes(&read_at(&file, 0, 28)?, b"stored when it was to be DAX", "bytes")?;
     same_bytes(&read_at(&file, 100, LEN - 100)?, &pattern(1, 0, LEN)[100..], "bytes")
+}
+
+/// Trace events tell of mappings, of faults with their path and result, and of changes with the reason
+/// of a refusal.
+fn traced(bed: &mut Bed) -> Result<()> {
+    needs_live(bed)?;
+    let file = bed.create("file")?;
+    file.write_all_at(&pattern(1, 0, LEN), 0)?;
+    let events = Events::record()?;
+    let about = |name: &str, words: &[&str]| -> Result<()> {
+        let told = events.of(name)?;
+        let found = told.iter().any(|line| words.iter().all(|word| line.contains(word)));
+        ensure!(found, "{name} does not tell {words:?}: {told:?}");
+        Ok(())
+    };
+    let ino = format!("ino {} ", file.metadata()?.ino());
+    for (dax, path, other) in [(true, "page-cache", "dax"), (false, "dax", "page-cache")] {
+        let map = Mapping::shared(&file, LEN)?;
+        map.touch_read();
+        map.write(0, b"x");
+        refused(sys::set_xflag_dax(&file, dax), Errno::BUSY, "while mapped")?;
+        drop(map);
+        switched(&file, dax, "after munmap")?;
+        let (path, to) = (format!("path {path} "), format!("to {other}"));
+        about("rdaxfs_mmap", &[&ino, &path])?;
+        about("rdaxfs_switch", &[&ino, &to])?;
+        about("rdaxfs_switch_refused", &[&ino, &to, "reason \"mapped\" error -16"])?;
+        about("rdaxfs_switch_done", &[&ino, &to])?;
+    }
+    let (cached, direct) = ("path page-cache ", "path dax ");
+    about("rdaxfs_page_mkwrite", &[&ino, cached, "order 0", "pgoff 0x0 "])?;
+    about("rdaxfs_page_mkwrite_done", &[&ino, cached, "result LOCKED"])?;
+    about("rdaxfs_fault", &[&ino, direct, "pgoff 0x"])?;
+    about("rdaxfs_fault_done", &[&ino, direct, "result NOPAGE"])
 }
 
 /// Under `dax=always`, and without DAX in the device, the flag is stored and changes nothing.
