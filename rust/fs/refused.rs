@@ -66,7 +66,8 @@ struct Asked<'a> {
 
 fn fault<'a>(inode: &'a INode, asked: &mut Asked<'a>, fault: Fault<'_, RdaxFs>) -> VmFault {
     let guard = inode.faulting();
-    let Mode::PageCache(pages) = guard.mode() else { // E0597
+    let mode = guard.mode(); // E0597
+    let Mode::PageCache(pages) = mode else {
         return VmFault::NOPAGE;
     };
     asked.pages = Some(pages);

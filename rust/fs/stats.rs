@@ -39,7 +39,7 @@ pub enum Counter {
     DaxMkwrite,
     /// Ranges of 2 MiB that DAX mapped at once.
     DaxHugeMapped,
-    /// Faults that met the other mode than the one their mapping was made in.
+    /// Faults that met the other mode than the one their mapping was made in, and were passed on.
     WrongMode,
     /// Files that went from the page cache to DAX.
     ToDax,

@@ -7,7 +7,7 @@
 //!
 //! | file | tells |
 //! |---|---|
-//! | `hits/<point>` | how often somebody slept there |
+//! | `hits/<point>` | how often somebody went to sleep there |
 //! | `met/<point>` | how often, of those, the other side of the race came to the same file meanwhile |
 //!
 //! The other side of a reader's point is a change of mode; that of a point of the change is whoever
@@ -166,8 +166,8 @@ mod built {
             return;
         }
         let before = others.load(Relaxed);
-        fsleep(Delta::from_micros(microseconds.into()));
         state.hits.fetch_add(1, Relaxed);
+        fsleep(Delta::from_micros(microseconds.into()));
         if others.load(Relaxed) != before {
             state.met.fetch_add(1, Relaxed);
         }
