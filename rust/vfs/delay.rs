@@ -131,9 +131,8 @@ mod built {
         switches: Atomic<u32>,
     }
 
-    impl Arrivals {
-        /// None yet.
-        pub fn new() -> Self {
+    impl Default for Arrivals {
+        fn default() -> Self {
             Self {
                 readers: Atomic::new(0),
                 switches: Atomic::new(0),
@@ -201,14 +200,8 @@ mod not_built {
     use kernel::prelude::*;
 
     /// Not counted.
+    #[derive(Default)]
     pub struct Arrivals;
-
-    impl Arrivals {
-        /// None.
-        pub fn new() -> Self {
-            Self
-        }
-    }
 
     /// Does nothing.
     #[inline(always)]

@@ -409,7 +409,7 @@ impl NewVma<'_> {
 ///
 /// MIXEDMAP makes the mode at mmap time visible in smaps, keeps the VMA from being merged with another
 /// and from being locked, and makes fork copy the page table. HUGEPAGE allows 2 MiB.
-const DAX_FLAGS: usize = (bindings::VM_MIXEDMAP | bindings::VM_HUGEPAGE) as usize;
+const DAX_FLAGS: bindings::vm_flags_t = bindings::VM_MIXEDMAP | bindings::VM_HUGEPAGE;
 
 /// Picks the operations for a new mapping by the mode of the file, and leaves them for
 /// [`VmOps::mapped`], which so knows whether the mode has changed.

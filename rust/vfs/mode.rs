@@ -83,7 +83,7 @@ impl ModeLock {
         pin_init!(Self {
             faults <- new_rwsem!((), c"rdaxfs mode"),
             writeback <- new_rwsem!((), c"rdaxfs writeback"),
-            arrivals: Arrivals::new(),
+            arrivals: Default::default(),
         })
     }
 }
