@@ -141,8 +141,10 @@ impl FileSystem for RdaxFs {
         mount::shut_down(sb);
     }
 
-    fn statfs(sb: &SuperBlock) -> Result<StatFs> {
-        mount::statfs(sb)
+    fn statfs(inode: &INode) -> Result<StatFs> {
+        let mut stat = mount::statfs(inode.sb())?;
+        quota::limit_statfs(inode, &mut stat)?;
+        Ok(stat)
     }
 
     fn show_options(sb: &SuperBlock, m: &SeqFile) -> Result {

@@ -8,7 +8,10 @@
 
 use kernel::{
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        atomic::Relaxed, //
+    },
 };
 
 use super::{
@@ -32,7 +35,10 @@ use super::{
     RdaxFs,
     Transaction, //
 };
-use crate::ondisk::feature::RoCompat;
+use crate::ondisk::{
+    feature::RoCompat,
+    inode::flag, //
+};
 use crate::vfs::{
     self,
     dentry::{
@@ -160,6 +166,7 @@ impl vfs::dir::Operations for Names {
         if inode.nlink() >= MAX_LINKS {
             return Err(EMLINK);
         }
+        check_project(dir, inode)?;
         transact(dir, inode, dir::insert_credits(dir), |tx| {
             dir::insert(tx, dir, entry.name().bytes(), Entry::of(inode))?;
             touch(dir);
@@ -205,6 +212,10 @@ impl vfs::dir::Operations for Names {
             Target::Occupied(target) => Some(target.inode()),
             Target::Vacant(_) => None,
         };
+        check_project(new_dir, inode)?;
+        if let Some(target) = target.filter(|_| rename.flags.exchange()) {
+            check_project(old_dir, target)?;
+        }
         new_dir.attach_dquots()?;
         {
             let credits = dir::insert_credits(new_dir) + dir::CHANGE_CREDITS * 4;
@@ -328,6 +339,16 @@ fn lose_link(inode: &INode) {
         inode.drop_nlink();
     }
     inode.mark_dirty();
+}
+
+/// [`EXDEV`] if all that is in `dir` is to be of its project, and `inode` is not: it is copied then.
+fn check_project(dir: &INode, inode: &INode) -> Result {
+    let info = dir.data();
+    let hands_down = info.flags.load(Relaxed) & flag::PROJINHERIT != 0;
+    if hands_down && info.projid() != inode.data().projid() {
+        return Err(EXDEV);
+    }
+    Ok(())
 }
 
 /// [`EMLINK`] if `dir` cannot have another subdirectory.

@@ -24,12 +24,19 @@ use super::{
     SuperBlock,
     Transaction, //
 };
-use crate::vfs::{
-    quota::Kind,
-    sb_err,
-    Credits, //
+use crate::{
+    ondisk::inode::flag,
+    vfs::{
+        quota::Kind,
+        sb_err,
+        Credits,
+        StatFs, //
+    },
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 
 /// Begins to count, in each file that the image has for that. The file system is not read-only, and
 /// `s_umount` is held exclusively.
@@ -56,6 +63,29 @@ pub fn resume(sb: &SuperBlock) -> Result {
         true => sb.resume_quotas(),
         false => enable(sb),
     }
+}
+
+/// In a directory that hands its project down, the file system is as large as the project may become.
+pub fn limit_statfs(inode: &INode, stat: &mut StatFs) -> Result {
+    let info = inode.data();
+    if info.flags.load(Relaxed) & flag::PROJINHERIT == 0 {
+        return Ok(());
+    }
+    let Some(used) = inode.sb().project_use(info.projid())? else {
+        return Ok(());
+    };
+    let bits = inode.sb().block_bits();
+    if let Some(limit) = used.space_limit {
+        let free = limit.saturating_sub(used.space) >> bits;
+        stat.blocks = stat.blocks.min(limit >> bits);
+        stat.free_blocks = stat.free_blocks.min(free);
+        stat.available_blocks = stat.available_blocks.min(free);
+    }
+    if let Some(limit) = used.inode_limit {
+        stat.files = stat.files.min(limit);
+        stat.free_files = stat.free_files.min(limit.saturating_sub(used.inodes));
+    }
+    Ok(())
 }
 
 fn enable_one(sb: &SuperBlock, kind: Kind, ino: u64, enforce: bool) -> Result {

@@ -184,8 +184,8 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
     /// The device is gone, or is about to be.
     fn shut_down(sb: &SuperBlock<Self>);
 
-    /// For `statfs(2)`.
-    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;
+    /// For `statfs(2)`, of the file system as it is seen from `inode`.
+    fn statfs(inode: &INode<Self>) -> Result<StatFs>;
 
     /// Writes the options that differ from the defaults, each after a comma.
     fn show_options(sb: &SuperBlock<Self>, m: &SeqFile) -> Result;

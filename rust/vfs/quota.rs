@@ -125,6 +125,28 @@ impl<T: FileSystem> SuperBlock<T> {
         to_result(unsafe { bindings::dquot_resume(self.as_ptr(), ALL_KINDS) })
     }
 
+    /// What project `projid` uses and may use, if the limits of projects are enforced.
+    pub fn project_use(&self, projid: u32) -> Result<Option<Use>> {
+        let enforced = bindings::DQUOT_LIMITS_ENABLED << Kind::Project as u32;
+        let suspended = bindings::DQUOT_SUSPENDED << Kind::Project as u32;
+        // SAFETY: Valid by the type's invariants; the flags are read as one word.
+        let flags = unsafe { (&raw const (*self.as_ptr()).s_dquot.flags).read_volatile() };
+        if flags & (enforced | suspended) != enforced {
+            return Ok(None);
+        }
+        let mut block = bindings::qc_dqblk::default();
+        // SAFETY: The super block is valid, and the structure ours.
+        to_result(unsafe {
+            bindings::dquot_get_dqblk(self.as_ptr(), project(projid), &mut block)
+        })?;
+        Ok(Some(Use {
+            space: block.d_space,
+            space_limit: least(block.d_spc_softlimit, block.d_spc_hardlimit),
+            inodes: block.d_ino_count,
+            inode_limit: least(block.d_ino_softlimit, block.d_ino_hardlimit),
+        }))
+    }
+
     /// Writes what of the quotas is not in their files yet: grace times.
     pub fn write_quotas(&self) -> Result {
         if !self.has_quotas() {
@@ -133,6 +155,23 @@ impl<T: FileSystem> SuperBlock<T> {
         // SAFETY: The super block is valid.
         to_result(unsafe { bindings::dquot_writeback_dquots(self.as_ptr(), ALL_KINDS) })
     }
+}
+
+/// What somebody uses and may use.
+pub struct Use {
+    /// Bytes in use.
+    pub space: u64,
+    /// The lower of the limits, if there is any.
+    pub space_limit: Option<u64>,
+    /// Inodes in use.
+    pub inodes: u64,
+    /// The lower of the limits, if there is any.
+    pub inode_limit: Option<u64>,
+}
+
+/// The lower of two limits, of which 0 is none.
+fn least(soft: u64, hard: u64) -> Option<u64> {
+    [soft, hard].into_iter().filter(|limit| *limit != 0).min()
 }
 
 /// In the place of a [`Kind`].

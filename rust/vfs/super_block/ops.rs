@@ -224,15 +224,18 @@ impl<T: FileSystem> Operations<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS with a dentry of a super block of type `T`, and a structure to fill.
+    /// Called by the VFS with a positive dentry of a super block of type `T`, and a structure to fill.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         buf: *mut kernel::bindings::kstatfs,
     ) -> c_int {
         from_result(|| {
             // SAFETY: As the VFS promises.
-            let sb: &SuperBlock<T> = unsafe { SuperBlock::from_raw((*dentry).d_sb) };
-            let stat = T::statfs(sb)?;
+            let (sb, inode): (&SuperBlock<T>, &INode<T>) = unsafe {
+                let inode = INode::from_raw((*dentry).d_inode);
+                (SuperBlock::from_raw((*dentry).d_sb), inode)
+            };
+            let stat = T::statfs(inode)?;
             // SAFETY: As the VFS promises. The type is the same, opaque in the kernel's bindings.
             let buf: &mut bindings::kstatfs = unsafe { &mut *buf.cast() };
             buf.f_type = stat.magic as isize;

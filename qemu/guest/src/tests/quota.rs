@@ -7,7 +7,7 @@ use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::sys::quota::{self, Kind, Quota, KINDS};
 use crate::sys::{self, End};
 use anyhow::{bail, ensure, Context, Result};
-use rustix::fs::{self, FallocateFlags, OFlags};
+use rustix::fs::{self, FallocateFlags, OFlags, CWD};
 use rustix::io::Errno;
 use rustix::thread::{self, CapabilitySet};
 use std::fs::File;
@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("quota::moves", RAM, moves),
         Test::bare("quota::counts", BOTH, counts),
         Test::bare("quota::many_users", RAM, many_users),
+        Test::bare("quota::projects", RAM, projects),
         Test::bare("quota::grace", RAM, grace),
         Test::bare("quota::remount", RAM, remount),
         Test::bare("quota::with_ext4", RAM, with_ext4),
@@ -294,6 +295,37 @@ fn many_users(bed: &mut Bed) -> Result<()> {
     for kind in KINDS {
         quota::sync(&dir, kind)?;
     }
+    Ok(())
+}
+
+/// What is in a project's directory is of that project, and statfs tells how much that may be.
+fn projects(bed: &mut Bed) -> Result<()> {
+    let dir = start(bed)?;
+    let path = bed.path("dir");
+    File::create(bed.path("other"))?;
+    let (other, within) = (bed.path("other"), path.join("within"));
+    refused(std::fs::hard_link(&other, &within), Errno::XDEV, "a link from another project")?;
+    refused(std::fs::rename(&other, &within), Errno::XDEV, "a rename from another project")?;
+    File::create(&within)?;
+    let exchange = fs::RenameFlags::EXCHANGE;
+    refused(
+        fs::renameat_with(CWD, &within, CWD, &other, exchange),
+        Errno::XDEV,
+        "an exchange with another project",
+    )?;
+    std::fs::rename(&within, path.join("renamed"))?;
+    std::fs::hard_link(path.join("renamed"), path.join("linked"))?;
+    std::fs::rename(path.join("linked"), bed.path("out"))?;
+    refused(std::fs::rename(bed.path("other"), path.join("in")), Errno::XDEV, "in again")?;
+    std::fs::rename(bed.path("out"), path.join("in"))?;
+    let limit = Quota { block_hard: 4096, inode_hard: 100, ..Quota::default() };
+    quota::set(&dir, Kind::Project, PROJECT, limit)?;
+    let stat = fs::statfs(&path)?;
+    ensure!((stat.f_blocks, stat.f_files) == (1024, 100), "{stat:?}");
+    let used = quota::get(&dir, Kind::Project, PROJECT)?;
+    ensure!(stat.f_bfree as u64 == 1024 - used.space / 4096, "{stat:?}, {used:?}");
+    ensure!(stat.f_ffree as u64 == 100 - used.inodes, "{stat:?}, {used:?}");
+    ensure!(fs::statfs(bed.dir())?.f_blocks > 10_000, "the limits of a project are those of all");
     Ok(())
 }
 
