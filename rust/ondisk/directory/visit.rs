@@ -42,22 +42,41 @@ pub fn visit<R: Read>(
     if !(dir.is_indexed() || may_become_indexed) {
         return in_order_of_blocks(dir, from, emit);
     }
+    let mut blocks = Blocks { dir, last: None };
     for (pos, name) in (0..FIRST).zip(DOTS) {
         if pos < from {
             continue;
         }
-        let block = dir.read(0)?;
-        let found = layout.format.find(&block.as_ref(), name);
+        let block = blocks.read(0)?;
+        let found = layout.format.find(&block, name);
         let entry = found.and_then(|found| {
             let found = found.ok_or(Error::Corrupt("directory has no dots"))?;
-            layout.format.entry_at(block.as_ref(), found.offset)
+            layout.format.entry_at(block, found.offset)
         });
-        let entry = entry.map_err(|error| dir.error(0, error))?;
-        if !emit(pos, &entry) {
-            return Ok(pos);
+        match entry {
+            Ok(entry) if emit(pos, &entry) => {}
+            Ok(_) => return Ok(pos),
+            Err(error) => return Err(blocks.dir.error(0, error)),
         }
     }
-    in_order_of_hash(dir, from.max(FIRST), slots, emit)
+    in_order_of_hash(&mut blocks, from.max(FIRST), slots, emit)
+}
+
+/// The blocks of a directory, of which the last one read is kept: mostly it is wanted again.
+struct Blocks<'d, R: Read> {
+    dir: &'d mut R,
+    last: Option<(u32, R::Block)>,
+}
+
+impl<R: Read> Blocks<'_, R> {
+    fn read(&mut self, nr: u32) -> Result<&[u8], R::Error> {
+        let block = match self.last.take() {
+            Some((last, block)) if last == nr => block,
+            _ => self.dir.read(nr)?,
+        };
+        let (_, block) = self.last.insert((nr, block));
+        Ok((*block).as_ref())
+    }
 }
 
 /// Whether positions are hashes: there is an index, or will be one when the only block is full.
@@ -96,35 +115,28 @@ fn in_order_of_blocks<R: Read>(
 
 /// A position is the hash of the name.
 fn in_order_of_hash<R: Read>(
-    dir: &mut R,
+    blocks: &mut Blocks<'_, R>,
     from: u64,
     slots: &mut [Slot],
     mut emit: impl FnMut(u64, &DirEntry<'_>) -> bool,
 ) -> Result<u64, R::Error> {
-    let format = *dir.layout().format();
+    let format = *blocks.dir.layout().format();
     let mut from = from;
-    let mut steps = dir.blocks();
+    let mut steps = blocks.dir.blocks();
     while from < END {
         let mut list = Gathered {
             slots,
             len: 0,
             left_out: None,
         };
-        let next = gather(dir, &format, from, &mut list)?;
+        let next = gather(blocks, &format, from, &mut list)?;
         let left_out = list.left_out;
-        let mut block = None;
         for slot in list.sorted() {
-            // Mostly all are in one block.
-            let bytes = match block.take() {
-                Some((nr, bytes)) if nr == slot.block => bytes,
-                _ => dir.read(slot.block)?,
-            };
-            let (_, bytes) = block.insert((slot.block, bytes));
-            let entry = format
-                .entry_at(bytes.as_ref(), slot.offset as usize)
-                .map_err(|error| dir.error(slot.block, error))?;
-            if !emit(slot.pos, &entry) {
-                return Ok(slot.pos);
+            let bytes = blocks.read(slot.block)?;
+            match format.entry_at(bytes, slot.offset as usize) {
+                Ok(entry) if emit(slot.pos, &entry) => {}
+                Ok(_) => return Ok(slot.pos),
+                Err(error) => return Err(blocks.dir.error(slot.block, error)),
             }
         }
         from = match (left_out, next) {
@@ -135,7 +147,8 @@ fn in_order_of_hash<R: Read>(
         if left_out.is_none() {
             steps = steps
                 .checked_sub(1)
-                .ok_or_else(|| dir.error(0, Error::Corrupt("directory index: runs in circles")))?;
+                .ok_or(Error::Corrupt("directory index: runs in circles"))
+                .map_err(|error| blocks.dir.error(0, error))?;
         }
     }
     Ok(END)
@@ -144,21 +157,21 @@ fn in_order_of_hash<R: Read>(
 /// Collects the entries, from position `from` on, of the leaf that has it, and of those that have names
 /// of the same hash as the end of that. Answers with the position at which the next leaf begins.
 fn gather<R: Read>(
-    dir: &mut R,
+    blocks: &mut Blocks<'_, R>,
     format: &Format,
     from: u64,
     list: &mut Gathered<'_>,
 ) -> Result<Option<u64>, R::Error> {
-    if !dir.is_indexed() {
-        let hasher = dir.layout().new_hasher();
-        let hasher = hasher.map_err(|error| dir.error(0, error))?;
-        return gather_leaf(dir, format, &hasher, 0, from, list).map(|()| None);
+    if !blocks.dir.is_indexed() {
+        let hasher = blocks.dir.layout().new_hasher();
+        let hasher = hasher.map_err(|error| blocks.dir.error(0, error))?;
+        return gather_leaf(blocks, format, &hasher, 0, from, list).map(|()| None);
     }
-    let mut cursor = Cursor::descend(dir, |_| hash_of(from))?;
+    let mut cursor = Cursor::descend(blocks.dir, |_| hash_of(from))?;
     loop {
         let hasher = cursor.hasher;
-        gather_leaf(dir, format, &hasher, cursor.leaf, from, list)?;
-        match cursor.next(dir)? {
+        gather_leaf(blocks, format, &hasher, cursor.leaf, from, list)?;
+        match cursor.next(blocks.dir)? {
             // Bit 0: the hash of the leaf before goes on in this one.
             Some(hash) if hash & 1 != 0 => continue,
             next => return Ok(next.map(|hash| position(hash, 0))),
@@ -168,16 +181,18 @@ fn gather<R: Read>(
 
 /// Collects entries of one leaf.
 fn gather_leaf<R: Read>(
-    dir: &mut R,
+    blocks: &mut Blocks<'_, R>,
     format: &Format,
     hasher: &Hasher,
     nr: u32,
     from: u64,
     list: &mut Gathered<'_>,
 ) -> Result<(), R::Error> {
-    let block = dir.read(nr)?;
-    for entry in format.entries(block.as_ref()) {
-        let entry = entry.map_err(|error| dir.error(nr, error))?;
+    for entry in format.entries(blocks.read(nr)?) {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Err(blocks.dir.error(nr, error)),
+        };
         let hash = hasher.hash(entry.name);
         let pos = position(hash.major, hash.minor);
         if pos >= from && !entry.is_dot() {
