@@ -20,8 +20,8 @@ pub fn tests() -> Vec<Test> {
     vec![
         Test::bare("quota::limits", BOTH, limits),
         Test::bare("quota::moves", RAM, moves),
-        Test::bare("quota::counts", BOTH, counts),
-        Test::bare("quota::many_users", RAM, many_users),
+        Test::bare("quota::counts", BOTH, counts).seconds(600),
+        Test::bare("quota::many_users", RAM, many_users).seconds(600),
         Test::bare("quota::projects", RAM, projects),
         Test::bare("quota::grace", RAM, grace),
         Test::bare("quota::remount", RAM, remount),
