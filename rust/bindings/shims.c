@@ -304,6 +304,39 @@ void rdaxfs_super_set_sysfs_name_bdev(struct super_block *sb)
 	super_set_sysfs_name_bdev(sb);
 }
 
+/* linux/jbd2.h */
+
+void *rdaxfs_journal_current_handle(void)
+{
+	return journal_current_handle();
+}
+
+bool rdaxfs_journal_is_aborted(journal_t *journal)
+{
+	return is_journal_aborted(journal);
+}
+
+tid_t rdaxfs_journal_latest(journal_t *journal)
+{
+	return jbd2_get_latest_transaction(journal);
+}
+
+void rdaxfs_journal_set_options(journal_t *journal, unsigned int seconds, bool barrier)
+{
+	write_lock(&journal->j_state_lock);
+	journal->j_commit_interval = seconds * HZ;
+	if (barrier)
+		journal->j_flags |= JBD2_BARRIER;
+	else
+		journal->j_flags &= ~JBD2_BARRIER;
+	write_unlock(&journal->j_state_lock);
+}
+
+void rdaxfs_set_journal_info(void *info)
+{
+	current->journal_info = info;
+}
+
 /* linux/kdev_t.h */
 
 dev_t rdaxfs_new_decode_dev(u32 dev)

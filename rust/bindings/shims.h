@@ -8,6 +8,7 @@
 
 #include <linux/buffer_head.h>
 #include <linux/fs.h>
+#include <linux/jbd2.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
@@ -84,6 +85,13 @@ void rdaxfs_sb_start_intwrite(struct super_block *sb);
 void rdaxfs_sb_start_pagefault(struct super_block *sb);
 void rdaxfs_super_set_sysfs_name_bdev(struct super_block *sb);
 void rdaxfs_set_inode_metadata_writeback(struct inode *inode);
+
+/* linux/jbd2.h */
+void *rdaxfs_journal_current_handle(void);
+bool rdaxfs_journal_is_aborted(journal_t *journal);
+tid_t rdaxfs_journal_latest(journal_t *journal);
+void rdaxfs_journal_set_options(journal_t *journal, unsigned int seconds, bool barrier);
+void rdaxfs_set_journal_info(void *info);
 
 /* linux/kdev_t.h */
 dev_t rdaxfs_new_decode_dev(u32 dev);

@@ -45,7 +45,8 @@ use core::{
 };
 use kernel::{
     prelude::*,
-    sizes::SZ_2M, //
+    sizes::SZ_2M,
+    sync::atomic::Relaxed, //
 };
 
 /// Blocks that [`alloc_blocks`] changes: a bitmap and a block of group descriptors.
@@ -252,7 +253,16 @@ impl<'t> Search<'t> {
             .geometry()
             .group_blocks(group.nr())
             .map_err(|error| bitmap.error("group", error))?;
-        let Some(found) = find(&bitmap.bits, 0..blocks.len()) else {
+        let found = match bitmap.with_uncommitted()? {
+            None => find(&bitmap.bits, 0..blocks.len()),
+            Some(bits) => {
+                let found = find(&bits, 0..blocks.len());
+                // What was not found may be there after the commit.
+                group.forget_longest();
+                found
+            }
+        };
+        let Some(found) = found else {
             return Ok(None);
         };
         let len = found.end.saturating_sub(found.start);
@@ -278,7 +288,30 @@ pub fn free_credits(sb: &SuperBlock, len: u32) -> Credits {
     let per_group = sb.data().geometry().blocks_per_group();
     let groups = len.checked_div(per_group).unwrap_or(0);
     // The run may begin and end within a group.
-    ALLOC_CREDITS * groups.saturating_add(2)
+    ALLOC_CREDITS * groups.saturating_add(2).min(sb.data().geometry().groups())
+}
+
+/// How often somebody else may take what became free before one gives up.
+const MAX_RETRIES: u32 = 3;
+
+/// Runs an operation that allocates, and again if it found no space while blocks wait for the commit of
+/// the transaction that freed them. No transaction may run on this task.
+pub fn retry<R>(sb: &SuperBlock, mut operation: impl FnMut() -> Result<R>) -> Result<R> {
+    for _ in 0..MAX_RETRIES {
+        let done = operation();
+        let data = sb.data();
+        match (&done, &data.journal) {
+            (Err(error), Some(journal)) if *error == ENOSPC => {
+                let tid = data.freed.load(Relaxed);
+                if journal.is_committed(tid) {
+                    return done;
+                }
+                journal.commit(tid)?;
+            }
+            _ => return done,
+        }
+    }
+    operation()
 }
 
 /// Frees a run of blocks of `inode`, and takes them from `i_blocks`. The run may span groups.
@@ -331,5 +364,6 @@ pub fn free_blocks(tx: &Transaction<'_>, inode: &INode, run: BlockRun) -> Result
         inode.uncharge(tx, sectors(sb, len));
         done += len;
     }
+    data.freed.store(tx.tid(), Relaxed);
     Ok(())
 }

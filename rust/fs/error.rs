@@ -69,6 +69,10 @@ pub fn corrupt(
         Errors::RemountRo if sb.is_read_only() => {}
         Errors::RemountRo => {
             sb_err!(sb, "remounting read-only");
+            // What is not committed may be wrong as well.
+            if let Some(journal) = &sb.data().journal {
+                journal.abort(EIO);
+            }
             sb.force_read_only();
         }
         Errors::Panic => sb.panic(fmt!("{}: {}", what, args)),

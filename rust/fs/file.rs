@@ -98,7 +98,7 @@ impl aspace::Operations for RdaxFs {
 
     fn writeback_done(inode: &INode, pos: u64, len: u64) -> Result {
         let (from, to) = space::covering(inode, pos, len)?;
-        map::convert_blocks(inode, from, to, false)
+        map::convert_blocks(inode, from, to, false, None)
     }
 
     /// The blocks are written before the file gets longer, so that nobody reads zeros from them that
@@ -106,7 +106,7 @@ impl aspace::Operations for RdaxFs {
     fn direct_write_done(inode: &INode, pos: u64, len: u64, unwritten: bool) -> Result {
         if unwritten {
             let (from, to) = space::covering(inode, pos, len)?;
-            map::convert_blocks(inode, from, to, false)?;
+            map::convert_blocks(inode, from, to, false, Some(pos + len))?;
         }
         if pos + len > inode.size() {
             // Only a write that holds `i_rwsem` exclusively, and waits for this, makes a file longer.
@@ -184,11 +184,14 @@ impl Operations for RdaxFs {
 
     /// What the tree of blocks needs is on the way to the disk with the inode; that it had changed is
     /// forgotten before, so that a change in between is not.
-    fn fsync(file: &File<Self>, start: i64, end: i64, _datasync: bool) -> Result {
+    fn fsync(file: &File<Self>, start: i64, end: i64, datasync: bool) -> Result {
         let inode = file.inode();
         file.write_and_wait(start, end)?;
         if inode.sb().is_read_only() {
             return Ok(());
+        }
+        if inode.sb().data().journal.is_some() {
+            return super::inode::commit(inode, datasync);
         }
         let extents = &inode.data().get_ref().extents;
         extents.set_unsynced(false);
@@ -258,7 +261,7 @@ fn prepare(
 /// Writes to the device's memory.
 ///
 /// The blocks are in the file before the data is copied to them. If it then ends before they do, they
-/// are given back.
+/// are given back, after a crash too.
 fn write_dax(
     dax: DaxToken<'_, RdaxFs>,
     io: &Locked<RdaxFs>,
@@ -266,15 +269,24 @@ fn write_dax(
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
     let wanted = iocb.pos() + from.len() as u64;
-    let written = dax.write::<DaxWrite>(io, iocb, from);
-    if iocb.pos() > io.size() {
-        io.set_size(iocb.pos());
-        grown(io);
+    if wanted <= io.size().next_multiple_of(io.sb().block_size() as u64) {
+        let written = dax.write::<DaxWrite>(io, iocb, from);
+        if iocb.pos() > io.size() {
+            io.set_size(iocb.pos());
+            grown(io);
+        }
+        return written;
     }
-    if iocb.pos() < wanted && wanted > io.size() {
-        space::trim(io)?;
-    }
-    written
+    space::orphaned(io, || {
+        let written = dax.write::<DaxWrite>(io, iocb, from);
+        if iocb.pos() > io.size() {
+            io.set_size(iocb.pos());
+        }
+        if iocb.pos() < wanted {
+            space::trim(io)?;
+        }
+        written
+    })?
 }
 
 /// Writes into the page cache.

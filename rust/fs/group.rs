@@ -107,6 +107,11 @@ impl Group {
         self.longest.store(len, Relaxed);
     }
 
+    /// Notes that runs of free blocks may be longer than was found.
+    pub fn forget_longest(&self) {
+        self.longest.store(u32::MAX, Relaxed);
+    }
+
     /// The block of the group's inode table that is `nth` in it.
     pub fn inode_table_block(&self, nth: u32) -> Option<BlockNr> {
         self.desc.lock().inode_table().nth(nth)
@@ -332,6 +337,15 @@ impl<'t> Bitmap<'t> {
         report(self.tx.sb(), what, At::block(self.buffer.nr()), error)
     }
 
+    /// The bits, and those of blocks that were freed by a transaction that is not committed yet, if there
+    /// are any: after a crash they still belong to what they were freed from, so nothing may be written
+    /// to them.
+    pub fn with_uncommitted(&self) -> Result<Option<KVec<u8>>> {
+        let mut bits = KVec::with_capacity(self.bits.len(), GFP_KERNEL)?;
+        bits.extend_from_slice(&self.bits, GFP_KERNEL)?;
+        Ok(self.buffer.merge_committed(&mut bits).then_some(bits))
+    }
+
     /// Makes the bits and the counts part of the transaction; only the bits of `range` changed.
     pub fn commit(mut self, range: Range<u32>) -> Result {
         let data = self.tx.sb().data().get_ref();
@@ -357,6 +371,9 @@ impl<'t> Bitmap<'t> {
         };
         let start = changed.start;
         let changed = self.bits.get(changed).ok_or(EIO)?;
+        if self.which == Which::Blocks {
+            self.tx.keep_committed(&self.buffer)?;
+        }
         self.tx.write_at(&self.buffer, start, changed, None)?;
         self.tx.write_at(buffer, *offset, bytes, None)?;
         self.publish(&data.groups);

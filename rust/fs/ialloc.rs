@@ -73,7 +73,8 @@ pub fn prepare(dir: &INode, idmap: &IdMap, mode: u16) -> Result<Fresh<RdaxFs>> {
 /// Allocates the inode that was prepared for the directory `dir`. [`EDQUOT`] if its owner has too many.
 ///
 /// It has a number, a generation, times, one link, no blocks, the flags it inherits from `dir`, and
-/// is dirty. The caller gives it its operations and publishes it; dropping it frees it again. No
+/// is on the disk when it is marked dirty. The caller gives it its operations, marks it, and publishes
+/// it; dropping it frees it again. No
 /// transaction may be running when it is dropped.
 pub fn new_inode(tx: &Transaction<'_>, dir: &INode, fresh: Fresh<RdaxFs>) -> Result<New<RdaxFs>> {
     let sb = tx.sb();
@@ -96,7 +97,6 @@ pub fn new_inode(tx: &Transaction<'_>, dir: &INode, fresh: Fresh<RdaxFs>) -> Res
     inode.data_mut().init_fresh(flags, now);
     let (set, mask) = inode::vfs_flags(flags);
     inode.set_flags(set, mask);
-    inode.mark_dirty();
     Ok(inode)
 }
 

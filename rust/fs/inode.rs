@@ -3,9 +3,10 @@
 //! Inodes between the inode table and memory: read, written back, and freed when the last link and
 //! the last reference are gone.
 //!
-//! Invariant: a field that is both in `struct inode` or [`Info`] and on the disk is dirty
-//! (`mark_dirty`) or equal. What has no place in memory, the extended attributes and their block above
-//! all, is changed on the disk, under the lock [`Info::file_acl`], and is otherwise kept as it is.
+//! Invariant: a field that is both in `struct inode` or [`Info`] and on the disk is copied there by
+//! `mark_dirty`, in the transaction in which it changes. What has no place in memory, the extended
+//! attributes and their block above all, is changed on the disk, under the lock [`Info::file_acl`], and
+//! is otherwise kept as it is.
 
 use super::{
     error::{
@@ -20,6 +21,7 @@ use super::{
         Extents, //
     },
     namei,
+    orphan,
     symlink,
     value,
     xattr,
@@ -47,6 +49,10 @@ use crate::{
             S_IMMUTABLE,
             S_NOATIME,
             S_SYNC, //
+        },
+        journal::{
+            Journal,
+            Tid, //
         },
         new_rwsem,
         sb_err,
@@ -101,6 +107,13 @@ pub struct Info {
     /// while the inode is copied there, so that an older copy does not overtake a newer one.
     #[pin]
     fresh: Mutex<bool>,
+    /// In the list of orphans ([`orphan`]), which uses the inode's place in the table: the list's lock is
+    /// held while the inode is copied there.
+    pub orphan: Atomic<bool>,
+    /// The journal's last transaction that has a change of the inode (`i_sync_tid`), and the last that
+    /// has one without which its data is not found (`i_datasync_tid`).
+    sync_tid: Atomic<Tid>,
+    datasync_tid: Atomic<Tid>,
 }
 
 impl Info {
@@ -113,6 +126,9 @@ impl Info {
             file_acl <- new_rwsem!(None, c"rdaxfs_xattr"),
             projid: Atomic::new(0),
             fresh <- new_mutex!(false, "rdaxfs_store"),
+            orphan: Atomic::new(false),
+            sync_tid: Atomic::new(0),
+            datasync_tid: Atomic::new(0),
         })
     }
 
@@ -124,9 +140,25 @@ impl Info {
         *this.fresh.lock() = true;
     }
 
+    /// The transaction has a change without which the data of the file is not found.
+    pub fn note_data_change(&self, tx: &Transaction<'_>) {
+        self.datasync_tid.store(tx.tid(), Relaxed);
+        self.extents.set_unsynced(true);
+    }
+
     /// `i_projid`.
     pub fn projid(&self) -> u32 {
         self.projid.load(Relaxed)
+    }
+}
+
+/// Whether a change without which the data is not found may not be on the disk yet, for `MAP_SYNC`.
+#[inline]
+pub fn is_unsynced(inode: &INode) -> bool {
+    let info = inode.data().get_ref();
+    match &inode.sb().data().get_ref().journal {
+        Some(journal) => !journal.is_committed(info.datasync_tid.load(Relaxed)),
+        None => info.extents.is_unsynced(),
     }
 }
 
@@ -214,19 +246,23 @@ fn bad_flags(inode: &INode, flags: u32) -> Error {
     )
 }
 
-/// Where the inode is in the inode table.
-struct Slot {
+/// Where an inode is in the inode table.
+struct Slot<'a> {
+    sb: &'a SuperBlock,
+    ino: u64,
     buffer: Buffer,
     offset: usize,
     bytes: KVec<u8>,
 }
 
-impl Slot {
-    fn read(inode: &INode) -> Result<Self> {
-        let (nr, offset) = inode.sb().inode_place(inode.ino())?;
-        let size = inode.sb().data().get_ref().geometry().inode_size().into();
-        let buffer = inode.sb().read_buffer(nr.get())?;
+impl<'a> Slot<'a> {
+    fn read(sb: &'a SuperBlock, ino: u64) -> Result<Self> {
+        let (nr, offset) = sb.inode_place(ino)?;
+        let size = sb.data().get_ref().geometry().inode_size().into();
+        let buffer = sb.read_buffer(nr.get())?;
         Ok(Self {
+            sb,
+            ino,
             bytes: buffer.read_vec(offset, size)?,
             buffer,
             offset,
@@ -234,25 +270,49 @@ impl Slot {
     }
 
     /// The inode that is there.
-    fn decode(&self, inode: &INode) -> Result<DiskInode> {
-        let geometry = inode.sb().data().get_ref().geometry();
-        let decoded = u32::try_from(inode.ino())
+    fn decode(&self) -> Result<DiskInode> {
+        let geometry = self.sb.data().get_ref().geometry();
+        let decoded = u32::try_from(self.ino)
             .map_err(|_| ondisk::Error::Corrupt("inode number out of range"))
             .and_then(|ino| DiskInode::decode(geometry, ino, &self.bytes));
-        decoded.map_err(|error| self.report(inode, error))
+        decoded.map_err(|error| self.report(error))
     }
 
-    fn report(&self, inode: &INode, error: ondisk::Error) -> Error {
-        let at = At::inode(inode.ino(), self.buffer.nr());
-        report(inode.sb(), "inode", at, error)
+    /// Puts the inode there, with a checksum.
+    fn encode(mut self, tx: &Transaction<'_>, disk: &DiskInode) -> Result {
+        let geometry = self.sb.data().get_ref().geometry();
+        disk.encode(geometry, self.ino as u32, &mut self.bytes)
+            .map_err(|error| self.report(error))?;
+        tx.write_at(&self.buffer, self.offset, &self.bytes, None)
     }
+
+    fn report(&self, error: ondisk::Error) -> Error {
+        let at = At::inode(self.ino, self.buffer.nr());
+        report(self.sb, "inode", at, error)
+    }
+}
+
+/// `i_dtime` of the inode `ino`, which for an orphan is the number of the next one.
+pub fn next_orphan(sb: &SuperBlock, ino: u32) -> Result<u32> {
+    Ok(Slot::read(sb, ino.into())?.decode()?.dtime)
+}
+
+/// Changes it. The list of orphans is locked. [`WRITE_CREDITS`].
+pub fn set_next_orphan(tx: &Transaction<'_>, ino: u32, next: u32) -> Result {
+    let slot = Slot::read(tx.sb(), ino.into())?;
+    let mut disk = slot.decode()?;
+    disk.dtime = next;
+    slot.encode(tx, &disk)
 }
 
 /// Fills in an inode from the disk, all but its operations.
 fn load(inode: &mut New<RdaxFs>) -> Result<DiskInode> {
-    let slot = Slot::read(inode)?;
-    let disk = slot.decode(inode)?;
-    if disk.links == 0 || disk.mode == 0 {
+    let sb = inode.sb();
+    let disk = Slot::read(sb, inode.ino())?.decode()?;
+    let orphan = orphan::is_listed(sb, inode.ino());
+    // It may have been changed, and forgotten since, by what is running.
+    let tid = sb.data().journal.as_ref().map_or(0, Journal::latest);
+    if disk.links == 0 && !orphan || disk.mode == 0 {
         return Err(ESTALE);
     }
     inode.set_mode(disk.mode);
@@ -273,6 +333,9 @@ fn load(inode: &mut New<RdaxFs>) -> Result<DiskInode> {
     *info.crtime = from_disk(disk.crtime);
     info.extents.load(disk.block);
     *RwSem::get_mut(info.file_acl) = disk.file_acl;
+    info.orphan.store(orphan, Relaxed);
+    info.sync_tid.store(tid, Relaxed);
+    info.datasync_tid.store(tid, Relaxed);
     Ok(disk)
 }
 
@@ -321,25 +384,56 @@ fn to_disk(time: Timespec) -> Time {
 }
 
 /// Copies the inode into the inode table, after `edit` has changed what has no place in memory: fields,
-/// and the bytes of the extended attributes.
+/// and the bytes of the extended attributes. [`WRITE_CREDITS`].
 ///
-/// Takes the inode's own lock for that, and the extent lock shared.
+/// Takes the list of orphans' lock if the inode is in it, the inode's own lock for this, and the extent
+/// lock shared.
 fn store(
     tx: &Transaction<'_>,
     inode: &INode,
     edit: impl FnOnce(&mut DiskInode, &mut [u8]),
 ) -> Result {
+    let info = inode.data().get_ref();
+    loop {
+        let list = info.orphan.load(Relaxed).then(|| orphan::lock(inode.sb()));
+        let mut fresh = info.fresh.lock();
+        // It gets into the list under the list's lock, and there waits for this one.
+        if list.is_some() || !info.orphan.load(Relaxed) {
+            return copy(tx, inode, &mut fresh, edit);
+        }
+    }
+}
+
+/// Copies the inode into the inode table, with `dtime`: the number of the next orphan, 0, or the time of
+/// its deletion. The list of orphans is locked. [`WRITE_CREDITS`].
+pub fn store_orphan(tx: &Transaction<'_>, inode: &INode, dtime: Option<u32>) -> Result {
+    let mut fresh = inode.data().get_ref().fresh.lock();
+    copy(tx, inode, &mut fresh, |disk, _| {
+        disk.dtime = dtime.unwrap_or(disk.dtime);
+    })
+}
+
+/// What [`store`] and [`store_orphan`] do under their locks.
+fn copy(
+    tx: &Transaction<'_>,
+    inode: &INode,
+    fresh: &mut bool,
+    edit: impl FnOnce(&mut DiskInode, &mut [u8]),
+) -> Result {
     let geometry = inode.sb().data().get_ref().geometry();
     let info = inode.data().get_ref();
-    let mut fresh = info.fresh.lock();
-    let mut slot = Slot::read(inode)?;
+    let mut slot = Slot::read(inode.sb(), inode.ino())?;
     // What was in the place of a fresh inode belongs to one that is gone.
     let mut disk = if *fresh {
         slot.bytes.fill(0);
         DiskInode::new(geometry)
     } else {
-        slot.decode(inode)?
+        slot.decode()?
     };
+    if *fresh || disk.size != inode.size() {
+        info.note_data_change(tx);
+    }
+    info.sync_tid.store(tx.tid(), Relaxed);
     disk.mode = inode.mode();
     disk.uid = inode.uid();
     disk.gid = inode.gid();
@@ -363,17 +457,9 @@ fn store(
     }
     let attributes = slot.bytes.get_mut(disk.attributes(geometry));
     edit(&mut disk, attributes.unwrap_or_default());
-    disk.encode(geometry, inode.ino() as u32, &mut slot.bytes)
-        .map_err(|error| slot.report(inode, error))?;
-    tx.write_at(&slot.buffer, slot.offset, &slot.bytes, None)?;
+    slot.encode(tx, &disk)?;
     *fresh = false;
     Ok(())
-}
-
-/// Makes the inode as it is now part of the transaction, where it may not wait for
-/// [`write()`]: after data was written back. [`WRITE_CREDITS`].
-pub fn update(tx: &Transaction<'_>, inode: &INode) -> Result {
-    store(tx, inode, |_, _| {})
 }
 
 /// The bytes of the inode that hold extended attributes, copied. The caller holds [`Info::file_acl`].
@@ -387,8 +473,8 @@ pub fn attributes(inode: &INode) -> Result<KVec<u8>> {
             KVec::from_elem(0, size, GFP_KERNEL)?,
         )
     } else {
-        let slot = Slot::read(inode)?;
-        (slot.decode(inode)?, slot.bytes)
+        let slot = Slot::read(inode.sb(), inode.ino())?;
+        (slot.decode()?, slot.bytes)
     };
     let mut attributes = KVec::new();
     let range = disk.attributes(geometry);
@@ -396,7 +482,8 @@ pub fn attributes(inode: &INode) -> Result<KVec<u8>> {
     Ok(attributes)
 }
 
-/// As [`update`], with `file_acl` as the block of extended attributes; and with `body` as those in the
+/// Makes the inode as it is now part of the transaction, with `file_acl` as the block of extended
+/// attributes; and with `body` as those in the
 /// inode, and zeroes behind it, if that changes. The caller holds [`Info::file_acl`] exclusively.
 pub fn update_attributes(
     tx: &Transaction<'_>,
@@ -418,7 +505,7 @@ pub fn update_attributes(
 /// Of an inode that is the value of an attribute, how many attributes have it. The caller keeps that
 /// from changing.
 pub fn value_users(inode: &INode) -> Result<u64> {
-    let disk = Slot::read(inode)?.decode(inode)?;
+    let disk = Slot::read(inode.sb(), inode.ino())?.decode()?;
     Ok((disk.ctime.sec as u64) << 32 | disk.version & u64::from(u32::MAX))
 }
 
@@ -433,16 +520,46 @@ pub fn set_value_users(tx: &Transaction<'_>, inode: &INode, users: u64) -> Resul
     })
 }
 
-/// See [`FileSystem::write_inode`](crate::vfs::FileSystem::write_inode).
-pub fn write(inode: &INode) -> Result {
-    let tx = Transaction::start(inode.sb(), WRITE_CREDITS)?;
-    store(&tx, inode, |_, _| {})
+/// See [`FileSystem::dirty_inode`](crate::vfs::FileSystem::dirty_inode).
+pub fn dirtied(inode: &INode) {
+    let sb = inode.sb();
+    let stored = Transaction::join(sb, WRITE_CREDITS).and_then(|tx| store(&tx, inode, |_, _| {}));
+    match stored {
+        Ok(()) => {}
+        // After an error, which was reported.
+        Err(error) if error == EROFS => {}
+        Err(error) => sb_err!(sb, "inode {}: not written: {:?}", inode.ino(), error),
+    }
 }
 
 /// See [`FileSystem::sync_inode`](crate::vfs::FileSystem::sync_inode).
 pub fn sync(inode: &INode) -> Result {
-    let (nr, _) = inode.sb().inode_place(inode.ino())?;
-    inode.sb().read_buffer(nr.get())?.sync()
+    let sb = inode.sb();
+    if sb.data().journal.is_some() {
+        return commit(inode, false);
+    }
+    let (nr, _) = sb.inode_place(inode.ino())?;
+    sb.read_buffer(nr.get())?.sync()
+}
+
+/// Waits until what was changed of the inode is committed, or with `datasync` what is needed to find its
+/// data, and the device's cache is flushed. There is a journal.
+pub fn commit(inode: &INode, datasync: bool) -> Result {
+    let sb = inode.sb();
+    let info = inode.data();
+    let journal = sb.data().get_ref().journal.as_ref().ok_or(EIO)?;
+    if journal.is_aborted() {
+        return Err(EIO);
+    }
+    let tid = if datasync {
+        &info.datasync_tid
+    } else {
+        &info.sync_tid
+    };
+    if !journal.commit(tid.load(Relaxed))? {
+        sb.flush_device()?;
+    }
+    Ok(())
 }
 
 /// See [`FileSystem::evict_inode`](crate::vfs::FileSystem::evict_inode).
@@ -454,11 +571,16 @@ pub fn evict(inode: &INode, delete: bool) {
         return;
     }
     if let Err(error) = free(inode) {
+        // After an error, which was reported, it stays an orphan.
+        if error == EROFS {
+            return;
+        }
         sb_err!(inode.sb(), "inode {}: not freed: {:?}", inode.ino(), error);
     }
 }
 
-/// Frees the blocks of an inode, and then its number.
+/// Frees the blocks of an inode, and then its number, and what is left of it in the transaction in which
+/// it ceases to be an orphan.
 fn free(inode: &INode) -> Result {
     // Without, what it used stays counted until e2fsck is run.
     let _ = inode.attach_dquots();
@@ -468,9 +590,10 @@ fn free(inode: &INode) -> Result {
         map::remove_blocks(inode, 0, map::END)?;
     }
     xattr::free(inode)?;
-    let tx = Transaction::start(inode.sb(), WRITE_CREDITS + ialloc::FREE_CREDITS)?;
-    store(&tx, inode, |disk, _| disk.dtime = now_seconds() as u32)?;
+    let credits = WRITE_CREDITS + orphan::CREDITS + ialloc::FREE_CREDITS;
+    let tx = Transaction::start(inode.sb(), credits)?;
     // What is left: its share of blocks that others have as well.
     inode.uncharge(&tx, inode.sectors());
+    orphan::remove(&tx, inode, now_seconds() as u32)?;
     ialloc::free_inode(&tx, inode)
 }

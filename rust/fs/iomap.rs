@@ -10,6 +10,8 @@
 //! | [`Zero`] | a hole | unwritten |
 
 use super::{
+    alloc,
+    inode::is_unsynced,
     map::{
         self,
         Fill,
@@ -74,8 +76,10 @@ pub(super) fn existing(inode: &INode, pos: u64) -> Result<Map> {
 
 /// What is there, or what is allocated for it now, and whether that is so.
 fn allocated(inode: &INode, lblk: u32, len: u32, fill: Fill) -> Result<(Mapping, bool)> {
-    let tx = Transaction::start(inode.sb(), map::allocate_credits(inode))?;
-    map::allocate(&tx, inode, lblk, len, fill)
+    alloc::retry(inode.sb(), || {
+        let tx = Transaction::start(inode.sb(), map::allocate_credits(inode))?;
+        map::allocate(&tx, inode, lblk, len, fill)
+    })
 }
 
 /// Reading, by whatever path: nothing is allocated.
@@ -143,7 +147,7 @@ impl Begin<RdaxFs> for DirectWrite {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
         let lblk = first(inode, request.pos)?;
         let found = map::map_blocks(inode, lblk)?;
-        let dirty = inode.data().extents.is_unsynced();
+        let dirty = is_unsynced(inode);
         match found.place {
             Place::Written(_) => return Ok(bytes(inode, found, 0)?.needs_sync(dirty)),
             // Part of a block may have to be zeroed, or the blocks to be converted.
@@ -168,7 +172,7 @@ impl Begin<RdaxFs> for DaxWrite {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
         let lblk = first(inode, request.pos)?;
         let found = map::map_blocks(inode, lblk)?;
-        let dirty = inode.data().extents.is_unsynced();
+        let dirty = is_unsynced(inode);
         match found.place {
             Place::Written(_) => return Ok(bytes(inode, found, 0)?.needs_sync(dirty)),
             _ if request.nowait() => return Err(EAGAIN),

@@ -20,7 +20,6 @@ use super::{
         report,
         At, //
     },
-    inode,
     meta::{
         Format,
         MetaBlock,
@@ -48,6 +47,7 @@ use crate::{
     },
     vfs::{
         latch::Latch,
+        transaction::MAX_FORGOTTEN,
         Credits,
         FileType,
         RwSem, //
@@ -318,16 +318,27 @@ fn goal(root: &Root, nodes: &mut Edit<'_>, lblk: u32) -> Result<Option<BlockNr>>
     Ok(None)
 }
 
-/// Makes what there is of the blocks `from..to` unwritten, or written: then they hold their data.
-pub fn convert_blocks(inode: &INode, from: u32, to: u32, unwritten: bool) -> Result {
+/// Makes what there is of the blocks `from..to` unwritten, or written: then they hold their data, and
+/// with `size` the file becomes that long if it is shorter, in step with them.
+pub fn convert_blocks(
+    inode: &INode,
+    from: u32,
+    to: u32,
+    unwritten: bool,
+    size: Option<u64>,
+) -> Result {
     let mut lblk = from;
     while lblk < to {
         let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
         lblk = change(&tx, inode, |root, nodes| {
             tree::convert(root, nodes, lblk, to, unwritten)
         })?;
-        // This comes after the data, and so perhaps after whoever writes dirty inodes was here.
-        inode::update(&tx, inode)?;
+        let reached = u64::from(lblk) << inode.sb().block_bits();
+        let size = size.map_or(0, |size| size.min(reached));
+        if size > inode.size() {
+            inode.set_size(size);
+            inode.mark_dirty();
+        }
     }
     Ok(())
 }
@@ -370,7 +381,6 @@ pub fn shift_left(inode: &INode, from: u32, by: u32) -> Result {
         next = change(&tx, inode, |root, nodes| {
             tree::shift_left(root, nodes, next, by)
         })?;
-        inode::update(&tx, inode)?;
     }
     Ok(())
 }
@@ -384,7 +394,6 @@ pub fn shift_right(inode: &INode, from: u32, by: u32) -> Result {
         to = change(&tx, inode, |root, nodes| {
             tree::shift_right(root, nodes, from, to, by)
         })?;
-        inode::update(&tx, inode)?;
     }
     Ok(())
 }
@@ -398,12 +407,16 @@ pub fn unallocate(tx: &Transaction<'_>, inode: &INode, from: u32, to: u32) -> Re
     Ok(())
 }
 
+/// Blocks of metadata that one step removes, so that those, and the nodes above, can be forgotten.
+const MAX_METADATA: u32 = MAX_FORGOTTEN / 2;
+
 /// One step of [`remove_blocks`]. Returns the end of what remains to be done, or `from`.
 fn remove_some(tx: &Transaction<'_>, inode: &INode, from: u32, end: u32) -> Result<u32> {
     // What is not a file's data was written through the buffer cache.
     let is_metadata = inode.kind() != FileType::Regular;
+    let max = if is_metadata { MAX_METADATA } else { u32::MAX };
     change(tx, inode, |root, nodes| {
-        let removed = tree::remove(root, nodes, from, end)?;
+        let removed = tree::remove_at_most(root, nodes, from, end, max)?;
         for extent in removed.extents() {
             let run = extent.run();
             if is_metadata {
@@ -429,7 +442,7 @@ fn change<R>(
     extents
         .generation
         .store(extents.generation.load(Relaxed).wrapping_add(1), Release);
-    extents.unsynced.store(true, Relaxed);
+    inode.data().get_ref().note_data_change(tx);
     drop(root);
     inode.mark_dirty();
     ret

@@ -12,6 +12,7 @@ use crate::vfs::{
     Context,
     Credits,
     FileSystem,
+    Journal,
     New,
     StatFs, //
 };
@@ -35,11 +36,13 @@ pub mod ialloc;
 pub mod inode;
 pub mod ioctl;
 pub mod iomap;
+pub mod journal;
 pub mod map;
 pub mod meta;
 pub mod mount;
 pub mod namei;
 pub mod options;
+pub mod orphan;
 pub mod quota;
 pub mod readdir;
 #[cfg(refused)]
@@ -156,8 +159,17 @@ impl FileSystem for RdaxFs {
         Info::new()
     }
 
-    fn write_inode(inode: &INode) -> Result {
-        inode::write(inode)
+    #[inline]
+    fn journal(sb: &SuperBlock) -> Option<&Journal> {
+        sb.data().get_ref().journal.as_ref()
+    }
+
+    fn journal_aborted(sb: &SuperBlock) {
+        mount::journal_aborted(sb);
+    }
+
+    fn dirty_inode(inode: &INode) {
+        inode::dirtied(inode);
     }
 
     fn sync_inode(inode: &INode) -> Result {

@@ -14,11 +14,13 @@ use super::{
         LoadError, //
     },
     inode,
+    journal,
     options::{
         Dax,
         Errors,
         Options, //
     },
+    orphan,
     quota,
     stats::Stats,
     xattr::ExtendedAttributes,
@@ -50,8 +52,10 @@ use crate::{
         writeback,
         Buffer,
         Context,
+        Credits,
         DaxDevice,
         FileType,
+        Journal,
         New,
         StatFs, //
     },
@@ -89,6 +93,13 @@ pub struct SuperData {
     geometry: Geometry,
     /// The groups.
     pub groups: Groups,
+    /// The journal, if there is one and the device can be written to.
+    pub journal: Option<Journal>,
+    /// The last transaction in which blocks were freed.
+    pub freed: Atomic<u32>,
+    /// The orphans. See [`orphan`].
+    #[pin]
+    pub orphans: Mutex<orphan::List>,
     /// The DAX side of the device, if files can be mapped directly at all.
     pub dax: Option<DaxDevice>,
     /// Where writeback of the page cache is completed.
@@ -102,8 +113,9 @@ pub struct SuperData {
     overhead: u64,
     /// `s_errors`, for mounts without the option.
     errors: Errors,
-    /// An error was found since the mount.
-    failed: Atomic<bool>,
+    /// An error was found since the mount: the first, and the last one.
+    #[pin]
+    failures: SpinLock<Option<(Failure, Failure)>>,
     /// Nothing is read or written any more.
     shut_down: Atomic<bool>,
     /// Held while the users of a block of extended attributes, or of a value of its own, are counted.
@@ -166,10 +178,20 @@ pub fn fill_super(
             geometry.block_size()
         ));
     }
-    let disk = DiskSuperBlock::from_bytes(&bytes);
     if !fc.is_read_only() {
-        check_writable(sb.device_is_read_only(), fc, &geometry, disk)?;
+        check_writable(sb.device_is_read_only(), fc, &geometry)?;
     }
+    let journal = journal::open(
+        sb,
+        fc,
+        &geometry,
+        DiskSuperBlock::from_bytes(&bytes),
+        &options,
+    )?;
+    // Recovery may have changed it.
+    Place::find(sb)?.read(&mut bytes)?;
+    let geometry = Geometry::parse(&bytes, crc32c, device).map_err(|error| refuse(fc, error))?;
+    let disk = DiskSuperBlock::from_bytes(&bytes);
     if !disk.state().valid || disk.state().error {
         sb_warn!(
             sb,
@@ -195,19 +217,38 @@ pub fn fill_super(
         }
         LoadError::Other(error) => error,
     })?;
+    let mut runs = journal.iter().flat_map(|journal| journal.runs());
+    if runs.any(|run| {
+        geometry
+            .run(run.start, run.len)
+            .map_or(true, |run| groups.has_metadata(run))
+    }) {
+        fc.error(fmt!("the journal lies in the metadata of groups"));
+        return Err(EUCLEAN);
+    }
+    let failed_before = journal.as_ref().is_some_and(Journal::take_error);
+    if failed_before {
+        sb_warn!(sb, "the journal was aborted; running e2fsck is recommended");
+    }
     let place = Place::find(sb)?;
     KBox::try_pin_init(
         try_pin_init!(SuperData {
             overhead: geometry.overhead_blocks(),
             geometry,
             groups,
+            freed: Atomic::new(journal.as_ref().map_or(0, Journal::latest)),
+            journal,
+            orphans <- new_mutex!(KVec::new(), "rdaxfs_orphans"),
             dax,
             completions: writeback::Queue::new(sb.id())?,
             stats <- sysfs::Directory::new(sb, Stats::default()),
             reserved_blocks: disk.r_blocks_count(),
             reserved_for: disk.reserved_for(),
             errors: disk.on_error().into(),
-            failed: Atomic::new(false),
+            failures <- new_spinlock!(
+                failed_before.then(|| Failure::twice("journal")),
+                "rdaxfs_failures"
+            ),
             shut_down: Atomic::new(false),
             attributes <- new_mutex!((), "rdaxfs_attributes"),
             options <- new_spinlock!(options, "rdaxfs_options"),
@@ -222,18 +263,13 @@ fn refuse(fc: &Context, error: ondisk::Error) -> Error {
     use ondisk::Error as E;
     fc.error(fmt!("{}", format_args!("{error}")));
     match error {
-        E::Checksum(_) | E::Corrupt(_) | E::NeedsRecovery => EUCLEAN,
+        E::Checksum(_) | E::Corrupt(_) => EUCLEAN,
         _ => EINVAL,
     }
 }
 
-/// That the file system can be written to: by its features, its state, and its device.
-fn check_writable(
-    device_read_only: bool,
-    fc: &Context,
-    geometry: &Geometry,
-    disk: &DiskSuperBlock,
-) -> Result {
+/// That the file system can be written to: by its features and its device.
+fn check_writable(device_read_only: bool, fc: &Context, geometry: &Geometry) -> Result {
     if device_read_only {
         fc.error(fmt!("the device is read-only; mount with -o ro"));
         return Err(EROFS);
@@ -241,12 +277,6 @@ fn check_writable(
     if let Err(error) = geometry.check_writable() {
         fc.error(fmt!("{}; mount with -o ro", format_args!("{error}")));
         return Err(EROFS);
-    }
-    if disk.last_orphan() != 0 || disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT) {
-        fc.error(fmt!(
-            "orphans are to be freed; run e2fsck, or mount with -o ro"
-        ));
-        return Err(EUCLEAN);
     }
     Ok(())
 }
@@ -315,18 +345,44 @@ impl Place {
     }
 }
 
-/// Changes the super block on the disk.
-///
-/// Works in whatever state the file system is: see [`Transaction::for_super_block`].
-fn update_super(sb: &SuperBlock, wait: bool, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
-    let place = sb.data().get_ref().place.lock();
+/// The super block, as it is on the disk or about to be.
+fn read_super(sb: &SuperBlock) -> Result<DiskSuperBlock> {
+    let mut bytes = [0; SIZE];
+    sb.data().get_ref().place.lock().read(&mut bytes)?;
+    Ok(DiskSuperBlock::from_bytes(&bytes).clone())
+}
+
+/// The super block with a change, sealed, and where it goes.
+fn changed(
+    place: &Place,
+    change: impl FnOnce(&mut DiskSuperBlock),
+    write: impl FnOnce(&[u8; SIZE]) -> Result,
+) -> Result {
     let mut bytes = [0; SIZE];
     place.read(&mut bytes)?;
     let disk = DiskSuperBlock::from_bytes_mut(&mut bytes);
     change(disk);
     disk.set_wtime(now_seconds());
     disk.seal(Csum::new(crc32c));
-    Transaction::for_super_block(sb).write_at(&place.buffer, place.offset, &bytes, None)?;
+    write(&bytes)
+}
+
+/// Changes the super block as part of a transaction: one credit.
+pub fn update_super_in(tx: &Transaction<'_>, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
+    let place = tx.sb().data().get_ref().place.lock();
+    changed(&place, change, |bytes| {
+        tx.write_at(&place.buffer, place.offset, bytes, None)
+    })
+}
+
+/// Changes the super block on the disk, past the journal, in which nothing may be.
+///
+/// Works in whatever state the file system is: see [`Transaction::for_super_block`].
+fn update_super(sb: &SuperBlock, wait: bool, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
+    let place = sb.data().get_ref().place.lock();
+    changed(&place, change, |bytes| {
+        Transaction::for_super_block(sb).write_at(&place.buffer, place.offset, bytes, None)
+    })?;
     if wait {
         place.buffer.sync()?;
     }
@@ -343,33 +399,84 @@ pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
     if !sb.is_read_only() {
         begin_writing(sb)?;
         quota::enable(sb)?;
+        finish_orphans(sb)?;
+    } else if sb.data().journal.is_some() && read_super(sb)?.needs_recovery() {
+        // It was recovered, and is empty now.
+        update_super(sb, true, |disk| disk.set_needs_recovery(false))?;
     }
     Ok(root)
 }
 
-/// Says on the disk that the file system is mounted for writing.
+/// Says on the disk that the file system is mounted for writing: that the journal may hold changes or,
+/// without one, that it was not unmounted cleanly.
 fn begin_writing(sb: &SuperBlock) -> Result {
+    let data = sb.data().get_ref();
+    if let Some(journal) = &data.journal {
+        journal::load(journal, data.geometry(), false)?;
+    }
     update_super(sb, true, |disk| {
         disk.set_mounted(now_seconds());
+        say_in_use(disk, data.journal.is_some());
+    })
+}
+
+/// Sees to what a crash has left, when everything else works.
+fn finish_orphans(sb: &SuperBlock) -> Result {
+    let disk = read_super(sb)?;
+    let orphan = disk.last_orphan();
+    let present = disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT);
+    if orphan == 0 && !present {
+        return Ok(());
+    }
+    match orphan::process(sb, orphan, present) {
+        // Reported already: e2fsck will see to the rest.
+        Err(error) if error == EUCLEAN || error == ESTALE => Ok(()),
+        done => done,
+    }
+}
+
+/// Says that the file system is in use.
+fn say_in_use(disk: &mut DiskSuperBlock, has_journal: bool) {
+    if has_journal {
+        disk.set_needs_recovery(true);
+    } else {
         disk.set_state(State {
             valid: false,
             ..disk.state()
         });
-    })
+    }
 }
 
-/// Writes everything, and then says on the disk that all is well.
-fn end_writing(sb: &SuperBlock) -> Result {
-    sb.sync_device()?;
+/// Writes everything, and then says on the disk that all is well; with `last` the journal is not used any
+/// more.
+fn end_writing(sb: &SuperBlock, last: bool) -> Result {
     let data = sb.data().get_ref();
+    let emptied = match &data.journal {
+        Some(journal) if last => journal.destroy(),
+        Some(journal) => journal.flush(),
+        None => Ok(()),
+    };
+    let emptied = emptied.and_then(|()| sb.sync_device());
+    let failures = *data.failures.lock();
     update_super(sb, true, |disk| {
-        set_counts(disk, data);
+        // Without a journal they were recorded when they were met.
+        if let Some((first, latest)) = failures.filter(|_| data.journal.is_some()) {
+            first.record(disk);
+            if latest != first {
+                latest.record(disk);
+            }
+        }
+        if emptied.is_ok() {
+            set_counts(disk, data);
+            disk.set_needs_recovery(false);
+        }
         disk.set_state(State {
-            valid: true,
-            ..disk.state()
+            valid: emptied.is_ok(),
+            error: disk.state().error || failures.is_some(),
         });
     })?;
-    sb.flush_device()
+    sb.flush_device()?;
+    emptied
 }
 
 /// Puts the free counts of the groups into the super block.
@@ -394,27 +501,26 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
         (false, true) => {
             sb.sync_filesystem()?;
             sb.suspend_quotas()?;
-            end_writing(sb)?;
+            // No transaction starts any more.
+            sb.force_read_only();
+            end_writing(sb, false)?;
         }
         (true, false) => {
-            if data.failed.load(Relaxed) {
+            if data.failures.lock().is_some() {
                 fc.error(fmt!("errors were found; unmount and run e2fsck"));
                 return Err(EROFS);
             }
-            let mut bytes = [0; SIZE];
-            data.get_ref().place.lock().read(&mut bytes)?;
-            let disk = DiskSuperBlock::from_bytes(&bytes);
-            check_writable(
-                sb.device_is_read_only(),
-                fc,
-                data.get_ref().geometry(),
-                disk,
-            )?;
+            check_writable(sb.device_is_read_only(), fc, data.get_ref().geometry())?;
             begin_writing(sb)?;
             sb.begin_read_write();
-            quota::resume(sb).inspect_err(|_| sb.force_read_only())?;
+            quota::resume(sb)
+                .and_then(|()| finish_orphans(sb))
+                .inspect_err(|_| sb.force_read_only())?;
         }
         _ => {}
+    }
+    if let Some(journal) = &data.journal {
+        journal.set_options(options.commit(), options.barrier());
     }
     *data.get_ref().options.lock() = options;
     Ok(())
@@ -431,6 +537,9 @@ pub fn is_shut_down(sb: &SuperBlock) -> bool {
 pub fn shut_down(sb: &SuperBlock) {
     if !sb.data().shut_down.xchg(true, Relaxed) {
         sb_err!(sb, "shut down");
+        if let Some(journal) = &sb.data().journal {
+            journal.shut_down();
+        }
     }
 }
 
@@ -470,10 +579,19 @@ pub fn volume_name(sb: &SuperBlock) -> Result<[u8; 16]> {
     Ok(name)
 }
 
+/// Changes the super block at once, through the journal if there is one.
+fn change_super(sb: &SuperBlock, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
+    sb.check_running()?;
+    let Some(journal) = &sb.data().get_ref().journal else {
+        return update_super(sb, true, change);
+    };
+    update_super_in(&Transaction::start(sb, Credits(1))?, change)?;
+    journal.force_commit()
+}
+
 /// Sets [`volume_name`], at once.
 pub fn set_volume_name(sb: &SuperBlock, name: &[u8; 16]) -> Result {
-    sb.check_running()?;
-    update_super(sb, true, |disk| disk.set_volume_name(name))
+    change_super(sb, |disk| disk.set_volume_name(name))
 }
 
 /// The UUID on the disk.
@@ -485,17 +603,27 @@ pub fn uuid(sb: &SuperBlock) -> Result<[u8; 16]> {
 
 /// Sets [`uuid`], at once.
 pub fn set_uuid(sb: &SuperBlock, uuid: &[u8; 16]) -> Result {
-    sb.check_running()?;
-    update_super(sb, true, |disk| disk.set_uuid(uuid))
+    change_super(sb, |disk| disk.set_uuid(uuid))
 }
 
 /// See [`FileSystem::put_super`](crate::vfs::FileSystem::put_super).
 pub fn put_super(sb: &SuperBlock) {
     sb.disable_quotas();
-    if is_quiet(sb) {
-        return;
-    }
-    if let Err(error) = end_writing(sb) {
+    let data = sb.data();
+    let failed = data.failures.lock().is_some();
+    let ended = match &data.journal {
+        // As after a crash: the journal, as it is on the device, says what is to be done.
+        Some(journal) if is_shut_down(sb) => {
+            let _ = journal.destroy();
+            Ok(())
+        }
+        None if is_shut_down(sb) => Ok(()),
+        // If it is not an error that has made it read-only, with changes in the journal.
+        Some(journal) if sb.is_read_only() && !failed => journal.destroy(),
+        None if sb.is_read_only() => Ok(()),
+        _ => end_writing(sb, true),
+    };
+    if let Err(error) = ended {
         sb_err!(sb, "unmounting: {:?}", error);
     }
 }
@@ -508,9 +636,15 @@ pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
     }
     let data = sb.data().get_ref();
     sb.write_quotas()?;
-    update_super(sb, false, |disk| set_counts(disk, data))?;
+    if let Some(journal) = &data.journal {
+        journal.commit_running(wait)?;
+    } else {
+        update_super(sb, false, |disk| set_counts(disk, data))?;
+        if wait {
+            sb.sync_device()?;
+        }
+    }
     if wait {
-        sb.sync_device()?;
         sb.flush_device()?;
     }
     Ok(())
@@ -522,7 +656,7 @@ pub fn freeze(sb: &SuperBlock) -> Result {
     if is_quiet(sb) {
         return Ok(());
     }
-    end_writing(sb)
+    end_writing(sb, false)
 }
 
 /// See [`FileSystem::unfreeze_fs`](crate::vfs::FileSystem::unfreeze_fs).
@@ -530,12 +664,22 @@ pub fn unfreeze(sb: &SuperBlock) -> Result {
     if is_quiet(sb) {
         return Ok(());
     }
-    update_super(sb, true, |disk| {
-        disk.set_state(State {
-            valid: false,
-            ..disk.state()
-        });
-    })
+    let has_journal = sb.data().journal.is_some();
+    update_super(sb, true, |disk| say_in_use(disk, has_journal))
+}
+
+/// The journal was aborted: since the device failed, unless that was asked for. Does what `errors=` says.
+pub fn journal_aborted(sb: &SuperBlock) {
+    if sb.is_read_only() {
+        return;
+    }
+    let what = "the journal was aborted";
+    record_error(sb, "journal", At::default());
+    if sb.data().errors() == Errors::Panic {
+        sb.panic(fmt!("{}", what));
+    }
+    sb_err!(sb, "{}; remounting read-only", what);
+    sb.force_read_only();
 }
 
 /// See [`FileSystem::statfs`](crate::vfs::FileSystem::statfs).
@@ -558,16 +702,52 @@ pub fn statfs(sb: &SuperBlock) -> Result<StatFs> {
     })
 }
 
-/// Notes in the super block that `what` met an error.
+/// An error that was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Failure {
+    seconds: i64,
+    what: &'static str,
+    ino: u32,
+    block: u64,
+}
+
+impl Failure {
+    fn now(what: &'static str, at: At) -> Self {
+        Self {
+            seconds: now_seconds(),
+            what,
+            // A number that does not fit is no inode's.
+            ino: u32::try_from(at.ino).unwrap_or(0),
+            block: at.block,
+        }
+    }
+
+    /// One that is the first and the last, and was not met in any block.
+    fn twice(what: &'static str) -> (Self, Self) {
+        let failure = Self::now(what, At::default());
+        (failure, failure)
+    }
+
+    fn record(&self, disk: &mut DiskSuperBlock) {
+        disk.record_error(self.seconds, self.what, self.ino, self.block);
+    }
+}
+
+/// Notes that `what` met an error: in the super block at once or, with a journal, when that is empty,
+/// since the super block is in it.
 pub fn record_error(sb: &SuperBlock, what: &'static str, at: At) {
-    sb.data().failed.store(true, Relaxed);
-    if is_quiet(sb) {
+    let data = sb.data();
+    let failure = Failure::now(what, at);
+    {
+        let mut failures = data.failures.lock();
+        let first = failures.map_or(failure, |(first, _)| first);
+        *failures = Some((first, failure));
+    }
+    if is_quiet(sb) || data.journal.is_some() {
         return;
     }
     let recorded = update_super(sb, false, |disk| {
-        // A number that does not fit is no inode's.
-        let ino = u32::try_from(at.ino).unwrap_or(0);
-        disk.record_error(now_seconds(), what, ino, at.block);
+        failure.record(disk);
         disk.set_state(State {
             error: true,
             ..disk.state()

@@ -16,6 +16,7 @@ use kernel::{
 
 use super::{
     acl,
+    alloc,
     attr::Attributes,
     dir::{
         self,
@@ -29,6 +30,7 @@ use super::{
     ialloc,
     inode,
     map,
+    orphan,
     readdir::OpenDir,
     symlink,
     INode,
@@ -147,14 +149,18 @@ impl vfs::dir::Operations for Names {
     ) -> Result<Opened<'a>> {
         let fresh = ialloc::prepare(dir, idmap, mode)?;
         let (inode, filled) = {
-            let credits = ialloc::NEW_CREDITS + acl::inherit_credits(dir.sb());
+            let credits = ialloc::NEW_CREDITS + acl::inherit_credits(dir.sb()) + orphan::CREDITS;
             let tx = Transaction::start(dir.sb(), credits)?;
             let mut inode = ialloc::new_inode(&tx, dir, fresh)?;
             let filled =
                 acl::inherit(&tx, &mut inode, dir, None).and_then(|()| file::init(&mut inode));
+            inode.clear_nlink();
+            let filled = filled.and(orphan::add(&tx, &inode));
             (inode, filled)
         };
         filled?;
+        // What the VFS is about to take from it, for all the world: it never had a link on the disk.
+        inode.set_nlink(1);
         tmp.finish(inode)
     }
 
@@ -172,6 +178,9 @@ impl vfs::dir::Operations for Names {
             touch(dir);
             inode.set_ctime_current();
             inode.inc_nlink();
+            if inode.nlink() == 1 {
+                return orphan::remove(tx, inode, 0);
+            }
             inode.mark_dirty();
             Ok(())
         })?;
@@ -183,8 +192,7 @@ impl vfs::dir::Operations for Names {
         transact(dir, inode, dir::CHANGE_CREDITS, |tx| {
             dir::remove(tx, dir, entry.name(), Entry::of(inode))?;
             touch(dir);
-            lose_link(inode);
-            Ok(())
+            lose_link(tx, inode)
         })
     }
 
@@ -195,10 +203,9 @@ impl vfs::dir::Operations for Names {
         }
         transact(dir, inode, dir::CHANGE_CREDITS, |tx| {
             dir::remove(tx, dir, entry.name(), Entry::of(inode))?;
-            touch(dir);
             drop_subdir(dir);
-            lose_link(inode);
-            Ok(())
+            touch(dir);
+            lose_link(tx, inode)
         })
     }
 
@@ -218,7 +225,10 @@ impl vfs::dir::Operations for Names {
         }
         new_dir.attach_dquots()?;
         {
-            let credits = dir::insert_credits(new_dir) + dir::CHANGE_CREDITS * 4;
+            let credits = dir::insert_credits(new_dir)
+                + dir::CHANGE_CREDITS * 4
+                + inode::WRITE_CREDITS * 4
+                + orphan::CREDITS;
             let tx = Transaction::start(old_dir.sb(), credits)?;
             match target {
                 Some(target) if rename.flags.exchange() => exchange(&tx, &rename, target)?,
@@ -253,10 +263,13 @@ fn transact(
     dir: &INode,
     inode: &INode,
     credits: Credits,
-    operation: impl FnOnce(&Transaction<'_>) -> Result,
+    operation: impl Fn(&Transaction<'_>) -> Result,
 ) -> Result {
     dir.attach_dquots()?;
-    operation(&Transaction::start(dir.sb(), credits)?)?;
+    let credits = credits + inode::WRITE_CREDITS * 2 + orphan::CREDITS;
+    alloc::retry(dir.sb(), || {
+        operation(&Transaction::start(dir.sb(), credits)?)
+    })?;
     settle(&[dir, inode]);
     Ok(())
 }
@@ -297,27 +310,37 @@ fn add_new(
     dir: &Locked<RdaxFs>,
     name: QStr<'_>,
     mode: u16,
-    fill: impl FnOnce(&Transaction<'_>, &mut New<RdaxFs>) -> Result,
+    fill: impl Fn(&Transaction<'_>, &mut New<RdaxFs>) -> Result,
 ) -> Result<New<RdaxFs>> {
     // A new directory or symbolic link has one block of its own.
     let block = map::allocate_credits(dir) + dir::INIT_CREDITS;
+    let own = inode::WRITE_CREDITS + orphan::CREDITS;
     let made = ialloc::NEW_CREDITS + acl::inherit_credits(dir.sb());
-    let credits = made + block + dir::insert_credits(dir);
-    let fresh = ialloc::prepare(dir, idmap, mode)?;
-    let (inode, added) = {
-        let tx = Transaction::start(dir.sb(), credits)?;
-        let mut inode = ialloc::new_inode(&tx, dir, fresh)?;
-        let added = acl::inherit(&tx, &mut inode, dir, Some(name))
-            .and_then(|()| fill(&tx, &mut inode))
-            .and_then(|()| dir::insert(&tx, dir, name.bytes(), Entry::of(&inode)));
-        (inode, added)
-    };
-    // On an error the inode goes here, when the transaction is over.
-    added?;
-    if inode.kind() == FileType::Directory {
-        add_subdir(dir);
-    }
-    touch(dir);
+    let credits = made + block + dir::insert_credits(dir) + own;
+    let inode = alloc::retry(dir.sb(), || {
+        let fresh = ialloc::prepare(dir, idmap, mode)?;
+        let (inode, added) = {
+            let tx = Transaction::start(dir.sb(), credits)?;
+            let mut inode = ialloc::new_inode(&tx, dir, fresh)?;
+            let added = acl::inherit(&tx, &mut inode, dir, Some(name))
+                .and_then(|()| fill(&tx, &mut inode))
+                .and_then(|()| dir::insert(&tx, dir, name.bytes(), Entry::of(&inode)));
+            if added.is_ok() {
+                if inode.kind() == FileType::Directory {
+                    add_subdir(dir);
+                }
+                touch(dir);
+                inode.mark_dirty();
+            } else {
+                inode.clear_nlink();
+                // If that fails, nothing is written any more.
+                let _ = orphan::add(&tx, &inode);
+            }
+            (inode, added)
+        };
+        // On an error the inode goes here, when the transaction is over.
+        added.map(|()| inode)
+    })?;
     settle(&[dir, &inode]);
     Ok(inode)
 }
@@ -331,14 +354,18 @@ fn touch(dir: &INode) {
 /// Takes one link from what a removed entry named: the last one if that is a directory.
 ///
 /// There may be none left on an image where more entries name it than it has links.
-fn lose_link(inode: &INode) {
+fn lose_link(tx: &Transaction<'_>, inode: &INode) -> Result {
     inode.set_ctime_current();
     if inode.kind() == FileType::Directory {
         inode.clear_nlink();
     } else if inode.nlink() > 0 {
         inode.drop_nlink();
     }
+    if inode.nlink() == 0 {
+        return orphan::add(tx, inode);
+    }
     inode.mark_dirty();
+    Ok(())
 }
 
 /// [`EXDEV`] if all that is in `dir` is to be of its project, and `inode` is not: it is copied then.
@@ -443,8 +470,7 @@ fn replace(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>, victim: &INode) ->
         // The victim's `..` is gone from `new_dir`; the moved one's came in its place.
         drop_subdir(old_dir);
     }
-    lose_link(victim);
-    Ok(())
+    lose_link(tx, victim)
 }
 
 /// Exchanges two entries.

@@ -102,6 +102,31 @@ impl From<OnError> for Errors {
     }
 }
 
+/// What is known of a file's data when its metadata is committed (`data=`). Both are kept in the same
+/// way, which is the stricter one's: see [`journal`](super::journal).
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Data {
+    /// New blocks have their data.
+    Ordered,
+    /// Nothing.
+    Writeback,
+}
+
+impl Data {
+    const fn name(self) -> &'static CStr {
+        match self {
+            Self::Ordered => c"ordered",
+            Self::Writeback => c"writeback",
+        }
+    }
+}
+
+/// Seconds between commits that nobody asks for.
+const DEFAULT_COMMIT: u32 = 5;
+/// The most seconds that `commit=` takes.
+const MAX_COMMIT: u32 = 60 * 60;
+
 /// The mount options that were given.
 #[derive(Clone, Copy, Default)]
 pub struct Options {
@@ -115,6 +140,14 @@ pub struct Options {
     quotas: u8,
     /// `acl` or `noacl`; access control lists are used if neither was given.
     acl: Option<bool>,
+    /// `commit=`, in seconds; 0 and the default are jbd2's.
+    commit: Option<u32>,
+    /// `journal_dev=`: another device of the journal than the super block names.
+    journal_dev: Option<u32>,
+    /// `data=`.
+    data: Option<Data>,
+    /// `barrier` and `nobarrier`.
+    barrier: Option<bool>,
 }
 
 const OPT_DAX: u8 = 0;
@@ -129,6 +162,11 @@ const QUOTAS: [(&CStr, Kind); 3] = [
     (c"grpquota", Kind::Group),
     (c"prjquota", Kind::Project),
 ];
+const OPT_COMMIT: u8 = 32;
+const OPT_DATA: u8 = 33;
+const OPT_BARRIER: u8 = 34;
+const OPT_NOBARRIER: u8 = 35;
+const OPT_JOURNAL_DEV: u8 = 36;
 
 const OPT_ACL: u8 = 10;
 const OPT_NOACL: u8 = 11;
@@ -154,6 +192,12 @@ static ERRORS: [Choice; 4] = [
     Choice::END,
 ];
 
+static DATA: [Choice; 3] = [
+    Choice::new(Data::Ordered.name(), Data::Ordered as u8),
+    Choice::new(Data::Writeback.name(), Data::Writeback as u8),
+    Choice::END,
+];
+
 const TABLE: &[Parameter] = &[
     Parameter::flag(c"dax", OPT_DAX),
     Parameter::choice(c"dax", OPT_DAX, &DAX),
@@ -167,6 +211,12 @@ const TABLE: &[Parameter] = &[
     Parameter::flag(c"acl", OPT_ACL),
     Parameter::flag(c"noacl", OPT_NOACL),
     Parameter::flag(c"user_xattr", OPT_USER_XATTR),
+    Parameter::u32(c"commit", OPT_COMMIT),
+    Parameter::choice(c"data", OPT_DATA, &DATA),
+    Parameter::flag(c"barrier", OPT_BARRIER),
+    Parameter::u32(c"barrier", OPT_BARRIER),
+    Parameter::flag(c"nobarrier", OPT_NOBARRIER),
+    Parameter::u32(c"journal_dev", OPT_JOURNAL_DEV),
     Parameter::END,
 ];
 
@@ -206,6 +256,23 @@ impl Options {
         self.acl.unwrap_or(true)
     }
 
+    /// Seconds between commits that nobody asks for.
+    pub fn commit(&self) -> u32 {
+        self.commit
+            .filter(|commit| *commit > 0)
+            .unwrap_or(DEFAULT_COMMIT)
+    }
+
+    /// The device of the journal, if it was said.
+    pub fn journal_device(&self) -> Option<u32> {
+        self.journal_dev
+    }
+
+    /// Whether the device's cache is flushed where the order of writes matters.
+    pub fn barrier(&self) -> bool {
+        self.barrier.unwrap_or(true)
+    }
+
     /// Takes an option that was parsed. Of several the last one counts, as everywhere.
     pub fn parse(&mut self, opt: u8, value: Value) -> Result {
         match (opt, value) {
@@ -236,6 +303,13 @@ impl Options {
             (OPT_NOACL, _) => self.acl = Some(false),
             // As always, and as with ext4 by now.
             (OPT_USER_XATTR, _) => {}
+            (OPT_COMMIT, Value::Number(n)) if n <= MAX_COMMIT => self.commit = Some(n),
+            (OPT_DATA, Value::Number(0)) => self.data = Some(Data::Ordered),
+            (OPT_DATA, Value::Number(_)) => self.data = Some(Data::Writeback),
+            (OPT_BARRIER, Value::Flag) => self.barrier = Some(true),
+            (OPT_BARRIER, Value::Number(n)) => self.barrier = Some(n != 0),
+            (OPT_NOBARRIER, Value::Flag) => self.barrier = Some(false),
+            (OPT_JOURNAL_DEV, Value::Number(n)) => self.journal_dev = Some(n),
             _ => return Err(EINVAL),
         }
         Ok(())
@@ -259,6 +333,20 @@ impl Options {
             if self.quotas & 1 << kind as u8 != 0 {
                 seq_print!(m, ",{}", name);
             }
+        }
+        if let Some(commit) = self.commit {
+            seq_print!(m, ",commit={}", commit);
+        }
+        if let Some(device) = self.journal_dev {
+            seq_print!(m, ",journal_dev={:#x}", device);
+        }
+        if let Some(data) = self.data {
+            seq_print!(m, ",data={}", data.name());
+        }
+        match self.barrier {
+            Some(true) => seq_print!(m, ",barrier"),
+            Some(false) => seq_print!(m, ",nobarrier"),
+            None => {}
         }
     }
 }

@@ -140,7 +140,6 @@ pub fn write(tx: &Transaction<'_>, file: &INode, pos: u64, bytes: &[u8]) -> Resu
     if end > file.size() {
         file.set_size(end);
         file.mark_dirty();
-        inode::update(tx, file)?;
     }
     Ok(())
 }

@@ -10,13 +10,16 @@
 //! mode they are the very memory that was mapped, and DMA may still be under way to it.
 
 use super::{
+    alloc,
     file::grown,
+    inode,
     iomap::Zero,
     map::{
         self,
         Fill,
         Place, //
     },
+    orphan,
     INode,
     RdaxFs,
     Transaction, //
@@ -78,9 +81,23 @@ pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
     unmap(io, &mut lock, size, u64::MAX)?;
     zero(io, &lock, size, tail)?;
     io.set_size_and_truncate(&lock, size);
-    io.mark_dirty();
     let (from, _) = within(io, size, 0)?;
-    map::remove_blocks(io, from, map::END)
+    orphaned(io, || map::remove_blocks(io, from, map::END))?
+}
+
+/// Does something that takes several transactions, between which the file has blocks past its end. After
+/// a crash they are freed.
+pub fn orphaned<R>(io: &Locked<RdaxFs>, operation: impl FnOnce() -> R) -> Result<R> {
+    let credits = inode::WRITE_CREDITS + orphan::CREDITS;
+    orphan::add(&Transaction::start(io.sb(), credits)?, io)?;
+    let done = operation();
+    let tx = Transaction::start(io.sb(), credits)?;
+    match io.nlink() {
+        // It stays one until it is freed.
+        0 => io.mark_dirty(),
+        _ => orphan::remove(&tx, io, 0)?,
+    }
+    Ok(done)
 }
 
 /// Frees the blocks past the end of the file, that a write asked for and did not fill.
@@ -206,9 +223,11 @@ fn allocate(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
     while lblk < to {
         let mut found = map::map_blocks(io, lblk)?;
         if found.place == Place::Hole {
-            let tx = Transaction::start(io.sb(), map::allocate_credits(io))?;
             let len = found.len.min(to - lblk);
-            (found, _) = map::allocate(&tx, io, lblk, len, Fill::Unwritten)?;
+            (found, _) = alloc::retry(io.sb(), || {
+                let tx = Transaction::start(io.sb(), map::allocate_credits(io))?;
+                map::allocate(&tx, io, lblk, len, Fill::Unwritten)
+            })?;
         }
         lblk = lblk.saturating_add(found.len);
     }
@@ -229,7 +248,7 @@ fn zero_range(io: &Locked<RdaxFs>, pos: u64, len: u64, fill: Fill) -> Result {
     let mut lock = io.invalidate_exclusive();
     unmap(io, &mut lock, pos, pos + len)?;
     let (from, to) = within(io, pos, len)?;
-    map::convert_blocks(io, from, to, true)?;
+    map::convert_blocks(io, from, to, true, None)?;
     zero(io, &lock, pos, len.min(io.size().saturating_sub(pos)))?;
     allocate(io, pos, len)?;
     if fill == Fill::Zeroed {
@@ -301,6 +320,7 @@ fn insert(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
     let moved = map::shift_right(io, from, to - from);
     if moved == Err(EFBIG) {
         io.set_size(size);
+        io.mark_dirty();
     }
     moved?;
     grown(io);

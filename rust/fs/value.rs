@@ -22,6 +22,7 @@ use super::{
         self,
         Place, //
     },
+    orphan,
     INode,
     Transaction, //
 };
@@ -123,6 +124,7 @@ pub fn put(tx: &Transaction<'_>, owner: &INode, ino: u32, gone: &mut Gone) -> Re
     let users = inode::value_users(&value)?.saturating_sub(1);
     if users == 0 {
         value.clear_nlink();
+        orphan::add(tx, &value)?;
     }
     let set = inode::set_value_users(tx, &value, users);
     gone.0.push(value, GFP_KERNEL)?;

@@ -27,6 +27,7 @@ use super::{
         Format,
         MetaBlock, //
     },
+    orphan,
     value,
     INode,
     RdaxFs,
@@ -113,7 +114,8 @@ pub fn has_ea_inode(sb: &SuperBlock) -> bool {
 /// values may be in inodes, all those that a block that is no longer shared counts for.
 pub fn set_credits(sb: &SuperBlock) -> Credits {
     const SMALLEST_ENTRY: u32 = 20;
-    let basic = inode::WRITE_CREDITS * 2 + Credits(2) + alloc::ALLOC_CREDITS * 2;
+    let own = inode::WRITE_CREDITS * 2 + orphan::CREDITS;
+    let basic = own + Credits(2) + alloc::ALLOC_CREDITS * 2;
     match has_ea_inode(sb) {
         true => basic + Credits(sb.block_size() as u32 / SMALLEST_ENTRY),
         false => basic,
@@ -395,13 +397,14 @@ fn leave_block(
 pub fn free(inode: &INode) -> Result {
     let sb = inode.sb();
     let mut gone = value::Gone::default();
-    let mut file_acl = inode.data().get_ref().file_acl.write();
+    let attributes = &inode.data().get_ref().file_acl;
     // What is a value itself has none, or else one could follow the other without end.
     let values_too = has_ea_inode(sb) && !value::is_value(inode);
-    if file_acl.is_none() && !values_too {
+    if attributes.read().is_none() && !values_too {
         return Ok(());
     }
     let tx = Transaction::start(sb, set_credits(sb))?;
+    let mut file_acl = attributes.write();
     let guard = sb.data().get_ref().attributes.lock();
     if values_too {
         let body = inode::attributes(inode)?;
@@ -417,8 +420,8 @@ pub fn free(inode: &INode) -> Result {
     *file_acl = None;
     inode::update_attributes(&tx, inode, None, Some(&[]))?;
     drop(guard);
-    drop(tx);
     drop(file_acl);
+    drop(tx);
     Ok(())
 }
 

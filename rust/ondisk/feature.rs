@@ -201,5 +201,6 @@ impl RoCompat {
         .with(Self::EXTRA_ISIZE)
         .with(Self::QUOTA)
         .with(Self::METADATA_CSUM)
-        .with(Self::PROJECT);
+        .with(Self::PROJECT)
+        .with(Self::ORPHAN_PRESENT);
 }

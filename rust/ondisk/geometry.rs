@@ -532,9 +532,6 @@ fn check_features(sb: &SuperBlock) -> Result {
     if !unknown.is_empty() {
         return Err(Error::Incompat(unknown));
     }
-    if sb.incompat().contains(Incompat::RECOVER) {
-        return Err(Error::NeedsRecovery);
-    }
     let missing = Incompat::REQUIRED.without(sb.incompat());
     if !missing.is_empty() {
         return Err(Error::Missing(missing));

@@ -229,6 +229,42 @@ impl SuperBlock {
         self.feature_ro_compat = self.ro_compat().with(feature).bits().into();
     }
 
+    /// Takes back what [`add_ro_compat`](Self::add_ro_compat) did.
+    pub fn remove_ro_compat(&mut self, feature: RoCompat) {
+        self.feature_ro_compat = self.ro_compat().without(feature).bits().into();
+    }
+
+    /// Whether the journal holds changes that are not in their places yet.
+    pub fn needs_recovery(&self) -> bool {
+        self.incompat().contains(Incompat::RECOVER)
+    }
+
+    /// Says whether the journal may hold changes that are not in their places.
+    pub fn set_needs_recovery(&mut self, needed: bool) {
+        let others = self.incompat().without(Incompat::RECOVER);
+        let features = if needed {
+            others.with(Incompat::RECOVER)
+        } else {
+            others
+        };
+        self.feature_incompat = features.bits().into();
+    }
+
+    /// `s_journal_dev` and `s_journal_uuid`: the device of the journal, and the UUID that it has.
+    pub fn journal_device(&self) -> (u32, [u8; 16]) {
+        (self.journal_dev.get(), self.journal_uuid)
+    }
+
+    /// The number of blocks of a device that holds a journal, if this is the superblock of one that is
+    /// named `uuid`. `csum` is one of nothing yet.
+    pub fn journal_device_blocks(&self, csum: Csum, uuid: &[u8; 16]) -> Result<u64> {
+        self.verify(csum)?;
+        if !self.incompat().contains(Incompat::JOURNAL_DEV) || self.uuid != *uuid {
+            return Err(Error::Corrupt("device is not that of the journal"));
+        }
+        Ok(self.blocks_count())
+    }
+
     fn has_csum(&self) -> bool {
         self.ro_compat().contains(RoCompat::METADATA_CSUM)
     }

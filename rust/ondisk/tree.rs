@@ -268,10 +268,22 @@ pub fn remove<S: Store>(
     from: u32,
     to: u32,
 ) -> Result<Removed, S::Error> {
+    remove_at_most(root, store, from, to, u32::MAX)
+}
+
+/// [`remove`] that takes at most `max` blocks, at least one, in one call.
+pub fn remove_at_most<S: Store>(
+    root: &mut Root,
+    store: &mut S,
+    from: u32,
+    to: u32,
+    max: u32,
+) -> Result<Removed, S::Error> {
     let mut removed = Removed::default();
     if from >= to {
         return Ok(removed);
     }
+    let mut room = max.max(1);
     let mut edit = Edit::new(root, store);
     edit.descend(to - 1)?;
     let end = edit.leaf_pos;
@@ -283,7 +295,10 @@ pub fn remove<S: Store>(
             removed.rest = Some(edit.span.low).filter(|low| *low > from);
             break;
         };
-        let Some(part) = extent.part(from, to) else {
+        let least = extent.end().min(to).saturating_sub(room);
+        let Some(part) = extent.part(from.max(least), to) else {
+            // It lies before the range, or there is no room for any of it.
+            removed.rest = Some(extent.end()).filter(|end| room == 0 && *end > from);
             break;
         };
         if !removed.push(part) {
@@ -291,9 +306,11 @@ pub fn remove<S: Store>(
             break;
         }
         pos -= 1;
-        before = extent.part(0, from);
+        room = room.saturating_sub(part.len());
+        before = extent.part(0, part.lblk());
         after = after.or(extent.part(to, END));
         if before.is_some() {
+            removed.rest = Some(part.lblk()).filter(|lblk| *lblk > from);
             break;
         }
     }

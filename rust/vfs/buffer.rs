@@ -114,6 +114,32 @@ impl Buffer {
         unsafe { bindings::rdaxfs_set_buffer_verified(self.as_ptr()) }
     }
 
+    /// Adds the bits that were set in the block when the journal was asked to keep it
+    /// ([`keep_committed`](super::Transaction::keep_committed)) to those of `bits`. Whether there is
+    /// anything kept, which ends when what was changed since is committed.
+    pub fn merge_committed(&self, bits: &mut [u8]) -> bool {
+        // SAFETY: `bh` is valid by the invariant. The count of the journal's head keeps it, and its lock
+        // keeps what it keeps, which is as long as the block.
+        unsafe {
+            let Some(jh) = NonNull::new(bindings::jbd2_journal_grab_journal_head(self.as_ptr()))
+            else {
+                return false;
+            };
+            let jh = jh.as_ptr();
+            bindings::spin_lock(&raw mut (*jh).b_state_lock);
+            let kept = (*jh).b_committed_data.cast::<u8>();
+            if !kept.is_null() {
+                let kept = core::slice::from_raw_parts(kept, self.size());
+                for (to, from) in bits.iter_mut().zip(kept) {
+                    *to |= from;
+                }
+            }
+            bindings::spin_unlock(&raw mut (*jh).b_state_lock);
+            bindings::jbd2_journal_put_journal_head(jh);
+            !kept.is_null()
+        }
+    }
+
     /// Writes the block now if it is dirty, and waits. [`EIO`] if that fails.
     pub fn sync(&self) -> Result {
         // SAFETY: `bh` is valid by the invariant.

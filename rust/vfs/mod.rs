@@ -23,6 +23,7 @@ pub mod fileattr;
 mod fs_type;
 pub mod inode;
 pub mod iomap;
+pub mod journal;
 pub mod latch;
 pub mod lock;
 pub mod log;
@@ -51,6 +52,7 @@ pub use self::{
         FileType,
         INode, //
     },
+    journal::Journal,
     lock::{
         new_rwsem,
         nofs,
@@ -193,10 +195,18 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
     /// An initialiser of the private data of a fresh in-memory inode of unknown kind.
     fn inode_data() -> impl PinInit<Self::INodeData>;
 
-    /// Copies the inode's fields into the inode table's buffer. `I_SYNC` is set.
-    fn write_inode(inode: &INode<Self>) -> Result;
+    /// The journal, if the file system has one. Always the same.
+    fn journal(sb: &SuperBlock<Self>) -> Option<&Journal>;
 
-    /// Writes the buffer that [`write_inode`](Self::write_inode) filled, and waits.
+    /// The journal was found aborted: nothing can be written any more. May be called often.
+    fn journal_aborted(sb: &SuperBlock<Self>);
+
+    /// The inode's fields have changed ([`INode::mark_dirty`], or the VFS's `mark_inode_dirty`): copies
+    /// them into the inode table's buffer, as part of the transaction that runs on this task or in one
+    /// of its own.
+    fn dirty_inode(inode: &INode<Self>);
+
+    /// Makes what [`dirty_inode`](Self::dirty_inode) has copied durable, and waits.
     fn sync_inode(inode: &INode<Self>) -> Result;
 
     /// The last reference is gone. With `delete` the last link is gone as well and the inode is

@@ -556,7 +556,7 @@ impl<T: FileSystem> Operations<T> {
                 (Self::file(sb, kind)?, bytes)
             };
             let pos = u64::try_from(pos).map_err(|_| EINVAL)?;
-            let tx = Transaction::join(file.sb())?;
+            let tx = Transaction::join(file.sb(), T::quota_entry_credits(file))?;
             T::quota_write(&tx, file, pos, bytes)?;
             Ok(len as isize)
         })

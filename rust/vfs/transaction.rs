@@ -3,15 +3,18 @@
 //! Transactions: the only way to change metadata.
 //!
 //! A transaction is one change that must be seen whole: it starts with the number of blocks that it
-//! may touch, borrows to whoever changes one, and stops when dropped. Its back end is the buffer
-//! cache of the device: bytes are copied in under the buffer's lock, and the buffer marked dirty.
-//! A journal becomes a second back end: then `start` opens a handle, and `write_at` asks it for
-//! write access and tells it of the change.
+//! may change, borrows to whoever changes one, and stops when dropped. With a journal
+//! ([`Journal`](super::Journal)) it is a handle of jbd2: after a crash, all of it is there or nothing.
+//! Without one its back end is the buffer cache of the device: bytes are copied in under the buffer's
+//! lock, and the buffer marked dirty.
 //!
 //! While it lasts, the file system is not frozen, and allocations do not enter the file system.
-//! Transactions do not nest, and the last reference to an inode is not dropped within one.
+//! Transactions do not nest, but for [`join`](Transaction::join), and the last reference to an inode is
+//! not dropped within one. No lock may be waited for that somebody holds while starting one: not that
+//! of a page, nor write-back.
 
 use super::{
+    journal::Tid,
     quota,
     Buffer,
     FileSystem,
@@ -19,14 +22,14 @@ use super::{
     SuperBlock, //
 };
 use crate::bindings;
-use core::{
-    cell::RefCell,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use kernel::{
+    error::to_result,
     prelude::*,
     types::NotThreadSafe, //
 };
+
+pub use super::journal::MAX_FORGOTTEN;
 
 /// A number of metadata blocks that a transaction may change.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,42 +51,35 @@ impl core::ops::Mul<u32> for Credits {
     }
 }
 
+/// What a [`Transaction`] has to undo when it is dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It started what runs on this task.
+    Started,
+    /// It is part of what was started before.
+    Joined,
+    /// It is for the super block alone, and writes past the journal.
+    SuperBlock,
+}
+
 /// A running transaction.
 ///
 /// # Invariants
 ///
 /// Allocations of this task are `GFP_NOFS`, and unless it is for the super block, write access for internal
-/// purposes (`sb_start_intwrite`) is held, both until it is dropped.
+/// purposes (`sb_start_intwrite`) is held, both until it is dropped. `handle` is open on the journal of
+/// `sb`; there is none if the file system has no journal, or if it is for the super block.
 pub struct Transaction<'sb, T: FileSystem> {
     sb: &'sb SuperBlock<T>,
+    handle: Option<NonNull<bindings::handle_t>>,
     nofs: c_uint,
-    unguarded: bool,
-    credits: Credits,
-    touched: Touched,
+    role: Role,
     _not_send: NotThreadSafe,
-}
-
-/// The blocks that a transaction changed, remembered where assertions are on.
-struct Touched(RefCell<KVec<u64>>);
-
-impl Touched {
-    /// Notes a block, and complains once if there are more than were announced.
-    #[inline]
-    fn note(&self, nr: u64, credits: Credits) {
-        if !cfg!(CONFIG_RUST_DEBUG_ASSERTIONS) {
-            return;
-        }
-        let mut blocks = self.0.borrow_mut();
-        if blocks.contains(&nr) || blocks.push(nr, GFP_KERNEL).is_err() {
-            return;
-        }
-        kernel::warn_on!(blocks.len() > credits.0 as usize);
-    }
 }
 
 impl<'sb, T: FileSystem> Transaction<'sb, T> {
     /// Starts a transaction that changes up to `credits` blocks. Sleeps while the file system is
-    /// frozen. [`EROFS`] if it is read-only, [`EIO`] if it was shut down.
+    /// frozen. [`EROFS`] if it is read-only or the journal was aborted, [`EIO`] if it was shut down.
     pub fn start(sb: &'sb SuperBlock<T>, credits: Credits) -> Result<Self> {
         sb.check_running()?;
         if sb.is_read_only() {
@@ -96,35 +92,73 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         } else {
             Credits(0)
         };
-        Ok(Self::new(sb, credits + quotas, false))
-    }
-
-    /// A part of the transaction that this task runs, for a callback that was not handed it. It has the
-    /// credits of that one.
-    pub(super) fn join(sb: &'sb SuperBlock<T>) -> Result<Self> {
-        if sb.is_read_only() {
-            return Err(EROFS);
+        // SAFETY: Touches the current task only; undone by `drop`.
+        let nofs = unsafe { bindings::rdaxfs_memalloc_nofs_save() };
+        // INVARIANT: Both were just begun; the handle follows.
+        let mut tx = Self {
+            sb,
+            handle: None,
+            nofs,
+            role: Role::Started,
+            _not_send: NotThreadSafe,
+        };
+        match T::journal(sb) {
+            Some(journal) => {
+                let handle = journal.start(credits + quotas).inspect_err(|_| {
+                    if journal.is_aborted() {
+                        T::journal_aborted(sb);
+                    }
+                });
+                // Without a handle, dropping it undoes the rest.
+                tx.handle = Some(handle?);
+            }
+            // SAFETY: Touches the current task only, for which nothing runs; undone by `drop`.
+            None => unsafe { bindings::rdaxfs_set_journal_info(sb.as_ptr().cast()) },
         }
-        Ok(Self::new(sb, Credits(u32::MAX), true))
+        Ok(tx)
     }
 
-    /// Changes the super block's own block, and nothing else: also while the file system is
-    /// read-only or frozen, and also within another transaction, since an error may be met there.
+    /// Becomes part of the transaction that runs on this task, whose credits must do for it, or starts
+    /// one if there is none.
+    pub fn join(sb: &'sb SuperBlock<T>, credits: Credits) -> Result<Self> {
+        // SAFETY: Reads a field of the current task.
+        let running = unsafe { bindings::rdaxfs_journal_current_handle() };
+        let Some(running) = NonNull::new(running) else {
+            return Self::start(sb, credits);
+        };
+        // INVARIANT: Whoever started it holds what is to be held, for longer: what runs on a task is a
+        // transaction of the one file system that the task is in.
+        Ok(Self {
+            sb,
+            handle: T::journal(sb).map(|_| running.cast()),
+            nofs: 0,
+            role: Role::Joined,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Changes the super block's own block, and nothing else, past the journal: also while the file
+    /// system is read-only or frozen. With a journal, nothing may be in it.
     pub fn for_super_block(sb: &'sb SuperBlock<T>) -> Self {
-        Self::new(sb, Credits(1), true)
-    }
-
-    fn new(sb: &'sb SuperBlock<T>, credits: Credits, unguarded: bool) -> Self {
-        // INVARIANT: The caller has write access unless it is for the super block.
+        // INVARIANT: There is no handle, and no write access is needed.
         Self {
             sb,
+            handle: None,
             // SAFETY: Touches the current task only; undone by `drop`.
             nofs: unsafe { bindings::rdaxfs_memalloc_nofs_save() },
-            unguarded,
-            credits,
-            touched: Touched(RefCell::new(KVec::new())),
+            role: Role::SuperBlock,
             _not_send: NotThreadSafe,
         }
+    }
+
+    /// The number of the journal's transaction that this is part of; 0 without a journal.
+    #[inline]
+    pub fn tid(&self) -> Tid {
+        self.handle.map_or(0, |handle| {
+            // SAFETY: The handle is open by the type's invariant, and so has a transaction, whose
+            // number does not change.
+            unsafe { (*(*handle.as_ptr()).__bindgen_anon_1.h_transaction).t_tid }
+        })
     }
 
     /// The super block whose metadata is changed.
@@ -148,22 +182,42 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         if end > buffer.size() {
             return Err(EIO);
         }
-        self.touched.note(buffer.nr(), self.credits);
         let bh = buffer.as_ptr();
         // SAFETY: The buffer is valid, the range lies within it, and the lock keeps write-back from
-        // taking half of the change. The inode is alive, and drops its list before it goes.
+        // taking half of the change. The journal is asked before, and told after: it keeps what an
+        // earlier transaction is still writing. The inode is alive, and drops its list before it goes.
         unsafe {
+            if let Some(handle) = self.handle {
+                to_result(bindings::jbd2_journal_get_write_access(handle.as_ptr(), bh))?;
+            }
             bindings::rdaxfs_lock_buffer(bh);
             let to = (*bh).b_data.cast::<u8>().add(offset);
             bindings::memcpy(to.cast(), bytes.as_ptr().cast(), bytes.len());
             bindings::rdaxfs_set_buffer_uptodate(bh);
             bindings::unlock_buffer(bh);
-            match owner {
-                Some(inode) => bindings::mmb_mark_buffer_dirty(bh, inode.metadata_buffers()),
-                None => bindings::mark_buffer_dirty(bh),
+            match (self.handle, owner) {
+                (Some(handle), _) => {
+                    to_result(bindings::jbd2_journal_dirty_metadata(handle.as_ptr(), bh))?;
+                }
+                (None, Some(inode)) => {
+                    bindings::mmb_mark_buffer_dirty(bh, inode.metadata_buffers());
+                }
+                (None, None) => bindings::mark_buffer_dirty(bh),
             }
         }
         Ok(())
+    }
+
+    /// Has the journal keep what is in the buffer now until this transaction is committed, for
+    /// [`Buffer::merge_committed`]. To be called before the buffer is changed.
+    pub fn keep_committed(&self, buffer: &Buffer) -> Result {
+        match self.handle {
+            // SAFETY: The handle is open, and the buffer valid.
+            Some(handle) => to_result(unsafe {
+                bindings::jbd2_journal_get_undo_access(handle.as_ptr(), buffer.as_ptr())
+            }),
+            None => Ok(()),
+        }
     }
 
     /// A buffer for the block `nr`, which was just allocated: all zeroes, and not read.
@@ -176,6 +230,13 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
             let bh = bindings::rdaxfs_sb_getblk(self.sb.as_ptr(), nr);
             let buffer = Buffer::from_raw(NonNull::new(bh).ok_or(ENOMEM)?);
             bindings::rdaxfs_lock_buffer(bh);
+            if let Some(handle) = self.handle {
+                let access = bindings::jbd2_journal_get_create_access(handle.as_ptr(), bh);
+                if let Err(err) = to_result(access) {
+                    bindings::unlock_buffer(bh);
+                    return Err(err);
+                }
+            }
             bindings::memset((*bh).b_data.cast(), 0, buffer.size());
             bindings::rdaxfs_set_buffer_uptodate(bh);
             bindings::rdaxfs_set_buffer_verified(bh);
@@ -184,31 +245,49 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         }
     }
 
-    /// The metadata block `nr` is freed: what is in its buffer must not reach the disk any more,
-    /// where the block may belong to a file's data soon.
+    /// The metadata block `nr` is freed: what is in its buffer, or in the journal, must not reach the
+    /// disk any more, where the block may belong to a file's data soon.
+    ///
+    /// At most [`MAX_FORGOTTEN`] of them in one transaction.
     pub fn forget(&self, nr: u64) {
-        // SAFETY: The device is open. A write under way is waited for by taking the lock;
-        // `__bforget` takes over the count that the look-up took.
+        // SAFETY: The device is open. The handle is, if there is one, and jbd2 takes over the count that
+        // the look-up took. Without a journal, a write under way is waited for by taking the lock, and
+        // `__bforget` takes over the count.
         unsafe {
             let bh = bindings::rdaxfs_sb_find_get_block(self.sb.as_ptr(), nr);
-            if bh.is_null() {
-                return;
+            if !bh.is_null() {
+                bindings::rdaxfs_clear_buffer_verified(bh);
             }
-            bindings::rdaxfs_lock_buffer(bh);
-            bindings::rdaxfs_clear_buffer_verified(bh);
-            bindings::rdaxfs_clear_buffer_dirty(bh);
-            bindings::unlock_buffer(bh);
-            bindings::__bforget(bh);
+            if let Some(handle) = self.handle {
+                // What fails here aborts the journal or, for want of credits, warns.
+                let _ = bindings::jbd2_journal_revoke(handle.as_ptr(), nr, bh);
+            } else if !bh.is_null() {
+                bindings::rdaxfs_lock_buffer(bh);
+                bindings::rdaxfs_clear_buffer_dirty(bh);
+                bindings::unlock_buffer(bh);
+                bindings::__bforget(bh);
+            }
         }
     }
 }
 
 impl<T: FileSystem> Drop for Transaction<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: Undoes what the constructors did, on the same thread.
+        if self.role == Role::Joined {
+            return;
+        }
+        // SAFETY: Undoes what the constructors did, on the same thread, in the opposite order.
         unsafe {
+            match self.handle {
+                // What fails here has aborted the journal.
+                Some(handle) => drop(bindings::jbd2_journal_stop(handle.as_ptr())),
+                None if self.role == Role::Started && T::journal(self.sb).is_none() => {
+                    bindings::rdaxfs_set_journal_info(core::ptr::null_mut());
+                }
+                None => {}
+            }
             bindings::rdaxfs_memalloc_nofs_restore(self.nofs);
-            if !self.unguarded {
+            if self.role == Role::Started {
                 bindings::rdaxfs_sb_end_intwrite(self.sb.as_ptr());
             }
         }

@@ -226,14 +226,19 @@ impl<T: FileSystem> INode<T> {
         unsafe { bindings::rdaxfs_is_dirsync(self.as_ptr()) }
     }
 
-    /// The inode changed: `write_inode` is called for it in a while, or by `fsync`.
+    /// The inode has changed: what it is now becomes part of the transaction that runs on this task, or
+    /// of one of its own ([`FileSystem::dirty_inode`]). What changes after that does not.
     pub fn mark_dirty(&self) {
         // SAFETY: The inode is alive.
         unsafe { bindings::__mark_inode_dirty(self.as_ptr(), bindings::I_DIRTY) };
     }
 
-    /// Writes the inode and its metadata blocks now, and waits (`sync_inode_metadata`).
+    /// Makes the inode and its metadata blocks durable, and waits: by a commit of the journal or, without
+    /// one, by `sync_inode_metadata`. No transaction may run on this task.
     pub fn sync(&self) -> kernel::error::Result {
+        if T::journal(self.sb()).is_some() {
+            return T::sync_inode(self);
+        }
         // SAFETY: The inode is alive.
         kernel::error::to_result(unsafe { bindings::sync_inode_metadata(self.as_ptr(), 1) })
     }

@@ -75,9 +75,16 @@ pub(in crate::vfs) unsafe extern "C" fn kill_sb<T: FileSystem>(sb: *mut bindings
     // SAFETY: As the VFS promises; the data was stored by `fill_super`, or is NULL.
     unsafe {
         let data = (*sb).s_fs_info;
-        bindings::kill_block_super(sb);
+        let data = <Pin<KBox<T::SuperData>> as ForeignOwnable>::try_from_foreign(data.cast());
+        if (*sb).s_root.is_null() {
+            // The mount failed, no inode is left, and the device is about to be closed.
+            drop(data);
+            bindings::kill_block_super(sb);
+        } else {
+            bindings::kill_block_super(sb);
+            drop(data);
+        }
         (*sb).s_fs_info = ptr::null_mut();
-        drop(<Pin<KBox<T::SuperData>> as ForeignOwnable>::try_from_foreign(data.cast()));
     }
 }
 
@@ -88,6 +95,7 @@ impl<T: FileSystem> Operations<T> {
     const TABLE: bindings::super_operations = bindings::super_operations {
         alloc_inode: Some(Self::alloc_inode),
         free_inode: Some(Self::free_inode),
+        dirty_inode: Some(Self::dirty_inode),
         write_inode: Some(Self::write_inode),
         sync_inode_metadata: Some(Self::sync_inode_metadata),
         evict_inode: Some(Self::evict_inode),
@@ -127,16 +135,34 @@ impl<T: FileSystem> Operations<T> {
     /// # Safety
     ///
     /// Called by the VFS with an inode of `T`.
+    unsafe extern "C" fn dirty_inode(inode: *mut bindings::inode, _flags: c_int) {
+        // SAFETY: As the VFS promises.
+        T::dirty_inode(unsafe { INode::from_raw(inode) });
+    }
+
+    /// The inode is in its buffer since it became dirty. Without a journal, the buffer is written by
+    /// [`sync_inode_metadata`](Self::sync_inode_metadata); with one, its transaction is committed here,
+    /// but for `sync(2)`, which commits once for all inodes.
+    ///
+    /// # Safety
+    ///
+    /// Called by the VFS with an inode of `T`.
     unsafe extern "C" fn write_inode(
         inode: *mut bindings::inode,
-        _wbc: *mut bindings::writeback_control,
+        wbc: *mut bindings::writeback_control,
     ) -> c_int {
         // SAFETY: As the VFS promises.
-        let ino = unsafe { INode::<T>::from_raw(inode) };
+        let (this, wait) = unsafe {
+            let wait = (*wbc).sync_mode == bindings::writeback_sync_modes_WB_SYNC_ALL;
+            (INode::<T>::from_raw(inode), wait && (*wbc).for_sync() == 0)
+        };
         from_result(|| {
-            T::write_inode(ino)?;
-            // SAFETY: As the VFS promises.
-            unsafe { bindings::rdaxfs_set_inode_metadata_writeback(inode) };
+            match T::journal(this.sb()) {
+                // SAFETY: As the VFS promises.
+                None => unsafe { bindings::rdaxfs_set_inode_metadata_writeback(inode) },
+                Some(_) if wait => T::sync_inode(this)?,
+                Some(_) => {}
+            }
             Ok(0)
         })
     }
