@@ -295,7 +295,7 @@ fn msync(bed: &mut Bed) -> Result<()> {
 
 const MAP_SYNC: MapFlags = MapFlags::from_bits_retain(0x8_0003);
 
-fn map_synchronously(file: &File, len: usize) -> rustix::io::Result<Mapping> {
+pub(super) fn map_synchronously(file: &File, len: usize) -> rustix::io::Result<Mapping> {
     Mapping::new(file, 0, len, ProtFlags::READ | ProtFlags::WRITE, MAP_SYNC)
 }
 

@@ -15,6 +15,7 @@ mod mounting;
 mod names;
 mod quota;
 mod readdir;
+mod recovery;
 mod space;
 pub mod switch;
 mod tools;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Test> {
         switch::tests,
         attributes::tests,
         xattrs::tests,
+        recovery::tests,
         corrupt::tests,
         tools::tests,
     ];

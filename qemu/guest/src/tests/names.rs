@@ -17,7 +17,7 @@ pub fn tests() -> Vec<Test> {
     vec![
         Test::new("names::create", BOTH, create),
         Test::new("names::bytes", RAM, bytes),
-        Test::new("names::link", BOTH, link),
+        Test::new("names::link", BOTH, link).seconds(600),
         Test::new("names::unlink", BOTH, unlink),
         Test::new("names::directories", BOTH, directories),
         Test::new("names::symlinks", BOTH, symlinks),

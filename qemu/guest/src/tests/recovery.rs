@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The journal: what a crash leaves is what was committed, whoever replays it. A crash is a copy of
+//! the device as it is while the file system is mounted, past its buffer cache.
+
+use super::{free, pattern, read_at, refused, same_bytes};
+use crate::harness::{Bed, Place, Test, BOTH, DAX, RAM};
+use crate::manifest::{Facts, Manifest};
+use crate::stage::Image;
+use crate::sys::{self, Aligned};
+use anyhow::{ensure, Context, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::os::unix::fs::{symlink, FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Commits only when somebody asks.
+const RARELY: &str = "commit=3600";
+
+pub fn tests() -> Vec<Test> {
+    vec![
+        Test::bare("recovery::ours_by_ext4", BOTH, ours_by_ext4),
+        Test::bare("recovery::ext4s_by_us", BOTH, ext4s_by_us),
+        Test::bare("recovery::our_own", BOTH, our_own),
+        Test::bare("recovery::read_only", RAM, read_only),
+        Test::bare("recovery::orphans", BOTH, orphans),
+        Test::bare("recovery::orphans_of_ext4", BOTH, orphans_of_ext4),
+        Test::bare("recovery::freed_blocks_wait", BOTH, freed_blocks_wait),
+        Test::bare("recovery::space_after_commit", BOTH, space_after_commit),
+        Test::bare("recovery::revoked", RAM, revoked),
+        Test::bare("recovery::any_moment", BOTH, any_moment).seconds(300),
+        Test::bare("recovery::map_sync", DAX, map_sync),
+        Test::bare("recovery::dax_flag", DAX, dax_flag),
+        Test::bare("recovery::frozen", BOTH, frozen),
+        Test::bare("recovery::fast_commit", RAM, fast_commit),
+        Test::bare("recovery::without_journal", BOTH, without_journal),
+    ]
+}
+
+/// The device beside the one of the test.
+fn beside(place: Place) -> Image {
+    Image::on(match place {
+        Place::Ram => "/dev/ram1",
+        _ => "/dev/pmem1",
+    })
+}
+
+/// What the device holds now, as a crash would leave it, on the device beside it.
+fn crash(bed: &Bed, bytes: u64) -> Result<Image> {
+    let copy = beside(bed.place);
+    let direct = OFlags::DIRECT.bits() as i32;
+    let from = File::options().read(true).custom_flags(direct).open(bed.image.device())?;
+    let to = File::options().write(true).custom_flags(direct).open(copy.device())?;
+    let mut buffer = Aligned::new(1 << 20, 0);
+    for at in (0..bytes).step_by(buffer.len()) {
+        from.read_exact_at(&mut buffer, at)?;
+        to.write_all_at(&buffer, at)?;
+    }
+    Ok(copy)
+}
+
+/// Does the image say that its journal is to be replayed?
+fn needs_recovery(image: &Image) -> Result<bool> {
+    Ok(image.ask("features")?.contains("needs_recovery"))
+}
+
+/// Files, directories and links that are made, changed and removed; all of it is on the device then.
+fn work(dir: &Path) -> Result<()> {
+    for n in 0..40 {
+        let sub = dir.join(format!("dir{n}"));
+        fs::create_dir(&sub)?;
+        for m in 0..n % 7 {
+            fs::write(sub.join(format!("file{m}")), pattern(n, 0, 3000 * m as usize))?;
+        }
+        symlink("x".repeat(5 + 9 * n as usize), sub.join("link"))?;
+    }
+    for n in (0..40).step_by(3) {
+        fs::remove_dir_all(dir.join(format!("dir{n}")))?;
+    }
+    fs::rename(dir.join("dir1"), dir.join("dir2/moved"))?;
+    fs::hard_link(dir.join("dir5/file1"), dir.join("linked"))?;
+    let large = File::create(dir.join("large"))?;
+    large.write_all_at(&pattern(99, 0, 5 << 20), 0)?;
+    large.set_len((2 << 20) + 77)?;
+    rustix::fs::sync();
+    Ok(())
+}
+
+/// Replays and reads what `dir` holds through `fstype`, and has e2fsck look at what is left.
+fn same_after_recovery(copy: &Image, fstype: &str, expected: &Manifest) -> Result<()> {
+    ensure!(needs_recovery(copy)?, "there is nothing to recover");
+    let mount = copy.mount(fstype, "")?;
+    let seen = Manifest::of(mount.dir(), Facts::All)?;
+    mount.unmount()?;
+    expected.same(&seen, "before the crash", "after it")?;
+    ensure!(!needs_recovery(copy)?, "still to be recovered after an unmount");
+    copy.fsck()
+}
+
+fn ours_by_ext4(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount()?;
+    work(bed.dir())?;
+    let expected = Manifest::of(bed.dir(), Facts::All)?;
+    same_after_recovery(&crash(bed, 64 << 20)?, "ext4", &expected)
+}
+
+fn ext4s_by_us(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    let oracle = bed.image.mount("ext4", "")?;
+    work(oracle.dir())?;
+    let expected = Manifest::of(oracle.dir(), Facts::All)?;
+    let copy = crash(bed, 64 << 20)?;
+    oracle.unmount()?;
+    same_after_recovery(&copy, &bed.config.fstype, &expected)
+}
+
+fn our_own(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(&format!("{},{RARELY}", bed.place.options()))?;
+    work(bed.dir())?;
+    let expected = Manifest::of(bed.dir(), Facts::All)?;
+    let copy = crash(bed, 64 << 20)?;
+    // What comes after the commit is in nobody's journal.
+    fs::remove_dir_all(bed.path("dir2"))?;
+    same_after_recovery(&copy, &bed.config.fstype, &expected)
+}
+
+/// A mount that is read-only replays as well, and says that it did.
+fn read_only(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount()?;
+    work(bed.dir())?;
+    let expected = Manifest::of(bed.dir(), Facts::All)?;
+    let copy = crash(bed, 64 << 20)?;
+    bed.log();
+    let mount = copy.mount(&bed.config.fstype, "ro")?;
+    let seen = Manifest::of(mount.dir(), Facts::All)?;
+    expected.same(&seen, "before the crash", "after it")?;
+    mount.remount("rw").context("remount")?;
+    fs::write(mount.dir().join("written"), "x")?;
+    mount.unmount()?;
+    copy.fsck()
+}
+
+/// Leaves files that are open and removed, one that has no name, and one that is cut.
+fn make_orphans(dir: &Path) -> Result<Vec<File>> {
+    let mut open = Vec::new();
+    for n in 0..20 {
+        let path = dir.join(format!("gone{n}"));
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        file.write_all_at(&pattern(n, 0, 100_000), 0)?;
+        open.push(file);
+        fs::remove_file(&path)?;
+    }
+    // From the middle of the list, and from both of its ends.
+    for n in [10, 0, 17] {
+        open.remove(n);
+    }
+    let tmp = OFlags::TMPFILE.bits() as i32;
+    open.push(File::options().write(true).custom_flags(tmp).open(dir)?);
+    fs::write(dir.join("kept"), pattern(7, 0, 50_000))?;
+    rustix::fs::sync();
+    Ok(open)
+}
+
+fn orphans(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount()?;
+    let open = make_orphans(bed.dir())?;
+    let copy = crash(bed, 64 << 20)?;
+    drop(open);
+    rustix::fs::sync();
+    let expected = Manifest::of(bed.dir(), Facts::All)?;
+    let unused = free(bed.dir())?;
+    for fstype in [bed.config.fstype.clone(), "ext4".into()] {
+        let copy = if fstype == "ext4" { crash_of(bed)? } else { copy.clone() };
+        let mount = copy.mount(&fstype, "")?;
+        let now = free(mount.dir())?;
+        ensure!(now == unused, "{fstype}: {now:?} free, {unused:?} were after closing");
+        same_without_root(&Manifest::of(mount.dir(), Facts::All)?, &expected)?;
+        mount.unmount()?;
+        copy.fsck()?;
+    }
+    Ok(())
+}
+
+/// As [`orphans`], made again on the device of the test.
+fn crash_of(bed: &mut Bed) -> Result<Image> {
+    fs::remove_file(bed.path("kept"))?;
+    let open = make_orphans(bed.dir())?;
+    let copy = crash(bed, 64 << 20)?;
+    drop(open);
+    Ok(copy)
+}
+
+/// The same files; those of `kept` were made twice.
+fn same_without_root(a: &Manifest, b: &Manifest) -> Result<()> {
+    ensure!(a.len() == b.len(), "{} paths, expected {}", a.len(), b.len());
+    Ok(())
+}
+
+fn orphans_of_ext4(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    let oracle = bed.image.mount("ext4", "")?;
+    let open = make_orphans(oracle.dir())?;
+    let copy = crash(bed, 64 << 20)?;
+    drop(open);
+    rustix::fs::sync();
+    let unused = free(oracle.dir())?;
+    oracle.unmount()?;
+    bed.log();
+    let mount = copy.mount(&bed.config.fstype, "")?;
+    let log = bed.log();
+    ensure!(log.iter().any(|line| line.contains("18 orphans")), "the log says {log:?}");
+    let now = free(mount.dir())?;
+    ensure!(now == unused, "{now:?} free, ext4 had {unused:?} after closing");
+    mount.unmount()?;
+    copy.fsck()
+}
+
+/// Blocks of a file whose removal is not committed are nobody else's yet.
+fn freed_blocks_wait(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(&format!("{},{RARELY}", bed.place.options()))?;
+    let old = pattern(1, 0, 20 << 20);
+    fs::write(bed.path("old"), &old)?;
+    rustix::fs::sync();
+    fs::remove_file(bed.path("old"))?;
+    let new = bed.create("new")?;
+    // More than what was free beside the old file would have room for next to it.
+    let buffer = Aligned::of(&pattern(2, 0, 1 << 20));
+    let direct = OFlags::DIRECT.bits() as i32;
+    let writer = File::options().write(true).custom_flags(direct).open(bed.path("new"))?;
+    for n in 0..10u64 {
+        writer.write_all_at(&buffer, n << 20)?;
+    }
+    drop((writer, new));
+    let copy = crash(bed, 64 << 20)?;
+    let mount = copy.mount(&bed.config.fstype, "")?;
+    if let Ok(file) = File::open(mount.dir().join("old")) {
+        same_bytes(&read_at(&file, 0, old.len())?, &old, "a file whose removal was lost")?;
+    }
+    mount.unmount()?;
+    copy.fsck()
+}
+
+/// What is only free after a commit is there for those who need it.
+fn space_after_commit(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(&format!("{},{RARELY}", bed.place.options()))?;
+    for n in 0..4u64 {
+        let file = bed.create("most")?;
+        let (blocks, _) = free(bed.dir())?;
+        let len = (blocks - 1000) << 12;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len)
+            .with_context(|| format!("round {n}"))?;
+        drop(file);
+        fs::remove_file(bed.path("most"))?;
+    }
+    bed.judge()
+}
+
+/// Blocks that were a directory's and are a file's now are not overwritten by a replay.
+fn revoked(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("16M", &["-J", "size=4"])?;
+    bed.mount()?;
+    for n in 0..3000 {
+        fs::create_dir_all(bed.path("dir"))?;
+        File::create(bed.path(format!("dir/{n:0>200}")))?;
+    }
+    rustix::fs::sync();
+    fs::remove_dir_all(bed.path("dir"))?;
+    rustix::fs::sync();
+    let (blocks, _) = free(bed.dir())?;
+    let data = pattern(3, 0, ((blocks - 400) << 12) as usize);
+    fs::write(bed.path("data"), &data)?;
+    rustix::fs::sync();
+    let copy = crash(bed, 16 << 20)?;
+    for fstype in ["ext4", &bed.config.fstype.clone()] {
+        let mount = copy.mount(fstype, "")?;
+        same_bytes(&fs::read(mount.dir().join("data"))?, &data, "data after a replay")?;
+        mount.unmount()?;
+    }
+    copy.fsck()
+}
+
+/// A crash after any of many operations: what was synced is there, and e2fsck is content.
+fn any_moment(bed: &mut Bed) -> Result<()> {
+    let rounds = 12;
+    bed.mkfs("32M", &["-J", "size=4"])?;
+    bed.mount_with(&format!("{},{RARELY}", bed.place.options()))?;
+    let mut synced: Vec<(String, Vec<u8>)> = Vec::new();
+    for round in 0..rounds {
+        for n in 0..10 + round * 5 {
+            let name = format!("f{}", (n * 7 + round) % 40);
+            let data = pattern(n * 100 + round, 0, (n as usize * 977) % 70_000);
+            synced.retain(|(path, _)| *path != name);
+            match (n + round) % 5 {
+                0 => drop(fs::remove_file(bed.path(&name))),
+                1 => fs::write(bed.path(&name), &data)?,
+                2 => {
+                    fs::write(bed.path("tmp"), &data)?;
+                    File::open(bed.path("tmp"))?.sync_all()?;
+                    fs::rename(bed.path("tmp"), bed.path(&name))?;
+                }
+                3 => {
+                    let file = bed.create(&name)?;
+                    file.write_all_at(&data, 0)?;
+                    file.set_len(data.len() as u64 / 2)?;
+                    file.write_all_at(&data, 50_000)?;
+                }
+                _ => {
+                    fs::write(bed.path(&name), &data)?;
+                    File::open(bed.path(&name))?.sync_all()?;
+                    synced.push((name, data));
+                }
+            }
+        }
+        let copy = crash(bed, 32 << 20)?;
+        let mount = copy.mount(&bed.config.fstype, "")?;
+        for (name, data) in &synced {
+            let found =
+                fs::read(mount.dir().join(name)).with_context(|| format!("{name}, synced"))?;
+            same_bytes(&found, data, &format!("{name}, synced, after crash {round}"))?;
+        }
+        mount.unmount()?;
+        copy.fsck().with_context(|| format!("crash {round}"))?;
+    }
+    bed.judge()
+}
+
+/// A store to a mapping with MAP_SYNC that is flushed from the CPU's cache is there after a crash:
+/// the block that it went to belongs to the file.
+fn map_sync(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(&format!("{},{RARELY}", bed.place.options()))?;
+    let file = bed.create("mapped")?;
+    file.set_len(1 << 20)?;
+    file.sync_all()?;
+    let map = super::fault::map_synchronously(&file, 1 << 20)?;
+    for page in [3, 77, 200] {
+        map.write(page << 12, &pattern(5, 0, 100));
+    }
+    let copy = crash(bed, 64 << 20)?;
+    let mount = copy.mount(&bed.config.fstype, "dax=always")?;
+    let found = File::open(mount.dir().join("mapped"))?;
+    for page in [3u64, 77, 200] {
+        same_bytes(&read_at(&found, page << 12, 100)?, &pattern(5, 0, 100), "stored")?;
+    }
+    drop(found);
+    mount.unmount()?;
+    copy.fsck()
+}
+
+/// The flag that was set and synced is set after a crash, and the data is that of the file.
+fn dax_flag(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(&format!("dax=inode,{RARELY}"))?;
+    let data = pattern(8, 0, 100_000);
+    fs::write(bed.path("file"), &data)?;
+    let file = bed.open("file")?;
+    for dax in [true, false, true] {
+        sys::set_xflag_dax(&file, dax)?;
+        file.sync_all()?;
+        let copy = crash(bed, 64 << 20)?;
+        let mount = copy.mount(&bed.config.fstype, "")?;
+        let found = File::open(mount.dir().join("file"))?;
+        ensure!(super::is_dax(&found)? == dax, "dax={dax} was lost");
+        same_bytes(&read_at(&found, 0, data.len())?, &data, "after a switch")?;
+        drop(found);
+        mount.unmount()?;
+        copy.fsck()?;
+    }
+    Ok(())
+}
+
+/// A frozen file system is as one that was unmounted.
+fn frozen(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount()?;
+    work(bed.dir())?;
+    fs::write(bed.path("late"), "x")?;
+    let dir = bed.dir().to_string_lossy().into_owned();
+    crate::stage::run("fsfreeze", &["-f", &dir])?;
+    let copy = crash(bed, 64 << 20);
+    crate::stage::run("fsfreeze", &["-u", &dir])?;
+    let copy = copy?;
+    ensure!(!needs_recovery(&copy)?, "frozen, and still to be recovered");
+    copy.fsck()?;
+    fs::write(bed.path("later"), "x")?;
+    bed.judge()
+}
+
+/// Fast commits are refused while there may be some, and do not matter otherwise.
+fn fast_commit(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &["-O", "fast_commit"])?;
+    bed.mount().context("a clean image with the feature")?;
+    work(bed.dir())?;
+    bed.unmount()?;
+    bed.image.fsck()?;
+    let oracle = bed.image.mount("ext4", "")?;
+    fs::write(oracle.dir().join("file"), "x")?;
+    File::open(oracle.dir().join("file"))?.sync_all()?;
+    let copy = crash(bed, 64 << 20)?;
+    oracle.unmount()?;
+    bed.log();
+    refused(copy.try_mount(&bed.config.fstype, ""), Errno::OPNOTSUPP, "mounting fast commits")?;
+    let log = bed.log();
+    ensure!(log.iter().any(|line| line.contains("fast commits")), "the log says {log:?}");
+    Ok(())
+}
+
+/// An image that has no journal gets none, and says that it is in use.
+fn without_journal(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &["-O", "^has_journal"])?;
+    bed.mount()?;
+    work(bed.dir())?;
+    bed.judge()
+}
