@@ -36,8 +36,6 @@ pub enum Error {
     RoCompat(RoCompat),
     /// The file system lacks these features, which rdaxfs cannot do without.
     Missing(Incompat),
-    /// The journal holds changes that are not in their places yet.
-    NeedsRecovery,
     /// Something rdaxfs cannot handle, and no feature flag tells of.
     Unsupported(&'static str),
     /// The device has fewer blocks than the file system.
@@ -63,9 +61,6 @@ impl fmt::Display for Error {
                 write!(f, "unsupported features, can only be read: {set}")
             }
             Self::Missing(set) => write!(f, "features required and not there: {set}"),
-            Self::NeedsRecovery => {
-                f.write_str("the journal needs recovery: run e2fsck, or mount it with ext4 once")
-            }
             Self::Unsupported(what) => write!(f, "unsupported: {what}"),
             Self::DeviceTooSmall { blocks, device } => {
                 write!(f, "{blocks} blocks, and the device has {device}")

@@ -161,7 +161,7 @@ impl<T: FileSystem> New<T> {
     /// Sets the permission bits that follow from the umask or from what `dir` passes on, which is
     /// returned and is for the file system to store (`posix_acl_create`).
     ///
-    /// To be called for every inode made, after [`New::init_owner`]: where there are access control
+    /// To be called for every inode made, after its owner is set: where there are access control
     /// lists, the VFS leaves the umask to this.
     pub fn inherit_acls(&mut self, dir: &INode<T>) -> Result<Inherited> {
         let mut mode = self.mode();

@@ -100,11 +100,6 @@ fn features_are_refused_by_name() {
         (0x60, 0x10000, "unsupported features: encrypt"),
         (0x60, 0x20000, "unsupported features: casefold"),
         (0x60, 0x8000_0100, "unsupported features: mmp, FEATURE_I31"),
-        (
-            0x60,
-            4,
-            "the journal needs recovery: run e2fsck, or mount it with ext4 once",
-        ),
         (0x64, 0x200, "unsupported: bigalloc"),
     ] {
         let set = u32::from_le_bytes(sb[offset..][..4].try_into().unwrap()) | bit;
