@@ -96,7 +96,7 @@ fn fill_and_empty(who: &str, path: &Path, names: usize) -> Result<()> {
 
 /// A million names, in one directory. The long form does it on ext4, too, to compare.
 fn many(bed: &mut Bed) -> Result<()> {
-    let names = if bed.config.short { 100_000 } else { 1_000_000 };
+    let names = if bed.config.short { 20_000 } else { 1_000_000 };
     if !bed.config.short {
         mkfs_for(bed, names)?;
         bed.by_ext4(|root| fill_and_empty("ext4", &root.join("dir"), names))?;
