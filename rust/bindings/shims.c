@@ -19,6 +19,16 @@
 
 /* linux/blkdev.h */
 
+unsigned int rdaxfs_bdev_dma_alignment(struct block_device *bdev)
+{
+	return bdev_dma_alignment(bdev);
+}
+
+unsigned int rdaxfs_bdev_logical_block_size(struct block_device *bdev)
+{
+	return bdev_logical_block_size(bdev);
+}
+
 u64 rdaxfs_bdev_nr_bytes(struct block_device *bdev)
 {
 	return bdev_nr_bytes(bdev);

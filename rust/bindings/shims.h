@@ -17,6 +17,8 @@
 #include <linux/workqueue.h>
 
 /* linux/blkdev.h */
+unsigned int rdaxfs_bdev_dma_alignment(struct block_device *bdev);
+unsigned int rdaxfs_bdev_logical_block_size(struct block_device *bdev);
 u64 rdaxfs_bdev_nr_bytes(struct block_device *bdev);
 bool rdaxfs_bdev_read_only(struct block_device *bdev);
 unsigned int rdaxfs_bdev_discard_granularity(struct block_device *bdev);

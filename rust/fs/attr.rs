@@ -28,7 +28,8 @@ use crate::{
         fileattr::FileKattr,
         inode::IdMap,
         mode::SoleLock,
-        quota::Transfer, //
+        quota::Transfer,
+        FileType, //
     },
 };
 
@@ -51,6 +52,9 @@ impl vfs::attr::Operations for Attributes {
         stat.fill(idmap, request_mask, inode);
         let info = inode.data();
         stat.set_btime(info.crtime);
+        if inode.kind() == FileType::Regular && request_mask & bindings::STATX_DIOALIGN != 0 {
+            stat.set_dio_alignment(inode.sb());
+        }
         let flags = info.flags.load(Relaxed);
         for (flag, name) in TOLD {
             let value = if flags & flag != 0 { name } else { 0 };

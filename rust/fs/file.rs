@@ -17,6 +17,7 @@ use super::{
         Report, //
     },
     map,
+    mount,
     space,
     switch,
     INode,
@@ -247,6 +248,10 @@ fn prepare(
     }
     if iocb.write_checks(from)? == 0 {
         return Ok(());
+    }
+    if iocb.pos() + from.len() as u64 > i32::MAX as u64 {
+        // What does not fit is refused when its blocks are asked for.
+        mount::allow_large_files(io.sb())?;
     }
     if iocb.pos() > io.size() {
         if iocb.nowait() {

@@ -23,6 +23,7 @@ use super::{
         self,
         ROOT_INO, //
     },
+    map,
     INode,
     RdaxFs,
     SuperBlock,
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     ondisk::{
         bitmap,
+        feature::Incompat,
         inode::flag, //
     },
     vfs::{
@@ -93,16 +95,20 @@ pub fn new_inode(tx: &Transaction<'_>, dir: &INode, fresh: Fresh<RdaxFs>) -> Res
     inode.set_generation(vfs::random_u32());
     let now = inode.set_times_current();
     let inherited = dir.data().flags.load(Relaxed) & flag::INHERITED;
-    let flags = flag::suitable(inode.mode(), inherited) | extents_flag(inode.kind());
+    let flags = flag::suitable(inode.mode(), inherited) | extents_flag(sb, inode.kind());
     inode.data_mut().init_fresh(flags, now);
+    let root = map::fork(&inode).new_root();
+    inode.data().extents.load(root);
     let (set, mask) = inode::vfs_flags(flags);
     inode.set_flags(set, mask);
     Ok(inode)
 }
 
-/// The flag of inodes that have an extent tree.
-fn extents_flag(kind: FileType) -> u32 {
+/// The flag of inodes that have an extent tree, where the file system has such.
+fn extents_flag(sb: &SuperBlock, kind: FileType) -> u32 {
+    let incompat = sb.data().get_ref().geometry().incompat();
     match kind {
+        _ if !incompat.contains(Incompat::EXTENTS) => 0,
         FileType::Regular | FileType::Directory | FileType::Symlink => flag::EXTENTS,
         _ => 0,
     }

@@ -38,7 +38,6 @@ use crate::{
             Inode as DiskInode,
             Time, //
         },
-        tree,
         BlockNr, //
     },
     vfs::{
@@ -346,16 +345,7 @@ fn set_operations(inode: &mut New<RdaxFs>, disk: &DiskInode) -> Result {
     if disk.flags & excluded != 0 {
         return Err(bad_flags(inode, disk.flags & excluded));
     }
-    let mapped = disk.flags & flag::EXTENTS != 0;
     match FileType::of_mode(disk.mode) {
-        Some(FileType::Directory | FileType::Regular) if !mapped => {
-            sb_err!(
-                inode.sb(),
-                "inode {}: block maps are not supported",
-                inode.ino()
-            );
-            Err(EOPNOTSUPP)
-        }
         Some(FileType::Directory) => namei::init_dir(inode),
         Some(FileType::Regular) => file::init(inode),
         Some(FileType::Symlink) => symlink::init(inode, &disk.block),
@@ -584,9 +574,13 @@ pub fn evict(inode: &INode, delete: bool) {
 fn free(inode: &INode) -> Result {
     // Without, what it used stays counted until e2fsck is run.
     let _ = inode.attach_dquots();
+    let has_map = match inode.kind() {
+        FileType::Regular | FileType::Directory => true,
+        FileType::Symlink => !symlink::is_fast(inode),
+        _ => false,
+    };
     inode.set_size(0);
-    let info = inode.data().get_ref();
-    if info.flags.load(Relaxed) & flag::EXTENTS != 0 && !tree::is_empty(&info.extents.root()) {
+    if has_map && map::has_blocks(inode) {
         map::remove_blocks(inode, 0, map::END)?;
     }
     xattr::free(inode)?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which blocks hold a file: the extent tree of an inode, kept in memory at its root.
+//! Which blocks hold a file: the extent tree of an inode, or its block pointers, kept in memory at the
+//! root.
 //!
 //! Readers ask [`map_blocks`]. The last extent found is remembered, so that a run of faults or reads
 //! within one extent costs no walk and does not touch the lock of the tree.
@@ -36,6 +37,9 @@ use crate::{
             self,
             ValidExtent, //
         },
+        fork::Fork,
+        indirect::Indirect,
+        inode::flag,
         tree::{
             self,
             Root, //
@@ -95,7 +99,7 @@ impl Extents {
         })
     }
 
-    /// Takes the root that was read from disk.
+    /// Takes the root that was read from disk, or that a new inode begins with.
     pub fn load(&self, root: Root) {
         *self.root.write() = root;
     }
@@ -201,7 +205,7 @@ pub fn map_blocks(inode: &INode, lblk: u32) -> Result<Mapping> {
 fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
     let extents = &inode.data().get_ref().extents;
     let root = extents.root.read();
-    let found = tree::lookup(&root, &mut Nodes { inode }, lblk)?;
+    let found = fork(inode).lookup(&root, &mut Nodes { inode }, lblk)?;
     if let tree::Mapping::Extent(extent) = found {
         if inode.sb().data().groups.has_metadata(extent.run()) {
             let at = At::inode(inode.ino(), extent.pblk().get());
@@ -231,9 +235,8 @@ fn mapping(found: tree::Mapping, lblk: u32) -> Mapping {
 /// The most blocks that one step of a change touches: nodes, what allocates or frees them, and the
 /// inode; `data` for the blocks of the file itself.
 fn credits(inode: &INode, data: Credits) -> Credits {
-    // One level more than now: the tree may have grown when the lock is taken.
-    let depth = tree::depth(&inode.data().extents.root()) + 1;
-    let nodes = Credits(tree::nodes_touched(depth) as u32);
+    let nodes = fork(inode).nodes_touched(&inode.data().extents.root());
+    let nodes = Credits(nodes as u32);
     nodes + alloc::ALLOC_CREDITS * nodes.0 + data + Credits(1)
 }
 
@@ -253,20 +256,25 @@ pub fn allocate(
     len: u32,
     fill: Fill,
 ) -> Result<(Mapping, bool)> {
-    if lblk == END {
+    let fork = fork(inode);
+    let fill = match fill {
+        // Pointers cannot tell of unwritten blocks.
+        Fill::Unwritten if !fork.has_extents() => Fill::Zeroed,
+        fill => fill,
+    };
+    let unwritten = fill == Fill::Unwritten;
+    let room = fork.room(lblk, unwritten);
+    if room == 0 {
         return Err(EFBIG);
     }
     change(tx, inode, |root, nodes| {
-        let end = match tree::lookup(root, nodes, lblk)? {
+        let end = match fork.lookup(root, nodes, lblk)? {
             tree::Mapping::Hole { end } => end,
             found => return Ok((mapping(found, lblk), false)),
         };
-        let unwritten = fill == Fill::Unwritten;
         let request = Request {
             goal: goal(root, nodes, lblk)?,
-            len: len
-                .min(end - lblk)
-                .clamp(1, ValidExtent::max_len(unwritten)),
+            len: len.min(end - lblk).clamp(1, room),
             lblk,
             tree: false,
         };
@@ -277,7 +285,7 @@ pub fn allocate(
             }
             let extent = ValidExtent::new(lblk, run, unwritten)
                 .map_err(|error| report(tx.sb(), "extent", At::inode(inode.ino(), 0), error))?;
-            tree::insert(root, nodes, extent)?;
+            fork.insert(root, nodes, extent)?;
             Ok((Mapping::of(&extent, lblk), true))
         })();
         if added.is_err() {
@@ -308,9 +316,9 @@ fn claim(tx: &Transaction<'_>, inode: &INode, request: Request) -> Result<BlockR
 /// Where the block for `lblk` is best: after that of the one before, or as far behind the file's first
 /// as `lblk` is.
 fn goal(root: &Root, nodes: &mut Edit<'_>, lblk: u32) -> Result<Option<BlockNr>> {
-    let blocks = blocks(nodes.inode);
+    let (blocks, fork) = (blocks(nodes.inode), fork(nodes.inode));
     for (from, extra) in [(lblk.saturating_sub(1), 1), (0, lblk)] {
-        if let tree::Mapping::Extent(extent) = tree::lookup(root, nodes, from)? {
+        if let tree::Mapping::Extent(extent) = fork.lookup(root, nodes, from)? {
             let at = extent.pblk().get() + u64::from(from - extent.lblk()) + u64::from(extra);
             return Ok(blocks.block(at).ok());
         }
@@ -331,7 +339,7 @@ pub fn convert_blocks(
     while lblk < to {
         let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
         lblk = change(&tx, inode, |root, nodes| {
-            tree::convert(root, nodes, lblk, to, unwritten)
+            fork(inode).convert(root, nodes, lblk, to, unwritten)
         })?;
         let reached = u64::from(lblk) << inode.sb().block_bits();
         let size = size.map_or(0, |size| size.min(reached));
@@ -348,13 +356,13 @@ pub fn convert_blocks(
 pub fn zero_unwritten(inode: &INode, lblk: u32, len: u32) -> Result<(Mapping, bool)> {
     let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
     change(&tx, inode, |root, nodes| {
-        let found = mapping(tree::lookup(root, nodes, lblk)?, lblk);
+        let found = mapping(fork(inode).lookup(root, nodes, lblk)?, lblk);
         let Place::Unwritten(start) = found.place else {
             return Ok((found, false));
         };
         let len = found.len.min(len);
         zero(inode, start, len)?;
-        tree::convert(root, nodes, lblk, lblk + len, false)?;
+        fork(inode).convert(root, nodes, lblk, lblk + len, false)?;
         let place = Place::Written(start);
         Ok((Mapping { lblk, len, place }, true))
     })
@@ -416,7 +424,7 @@ fn remove_some(tx: &Transaction<'_>, inode: &INode, from: u32, end: u32) -> Resu
     let is_metadata = inode.kind() != FileType::Regular;
     let max = if is_metadata { MAX_METADATA } else { u32::MAX };
     change(tx, inode, |root, nodes| {
-        let removed = tree::remove_at_most(root, nodes, from, end, max)?;
+        let removed = fork(inode).remove(root, nodes, from, end, max)?;
         for extent in removed.extents() {
             let run = extent.run();
             if is_metadata {
@@ -459,6 +467,30 @@ fn zero(inode: &INode, start: BlockNr, len: u32) -> Result {
     }
 }
 
+/// How the inode tells of its blocks. It has blocks, or may have some.
+#[inline]
+pub fn fork(inode: &INode) -> Fork {
+    if inode.data().flags.load(Relaxed) & flag::EXTENTS != 0 {
+        Fork::Extents
+    } else {
+        Fork::Indirect(Indirect::new(inode.sb().block_size() as u32))
+    }
+}
+
+/// Whether the inode has blocks, as its map tells.
+pub fn has_blocks(inode: &INode) -> bool {
+    !fork(inode).is_empty(&inode.data().extents.root())
+}
+
+/// [`EFBIG`] if a file of `size` bytes has more blocks than its map can tell of.
+pub fn check_size(inode: &INode, size: u64) -> Result {
+    let blocks = size.div_ceil(inode.sb().block_size() as u64);
+    if blocks > fork(inode).limit().into() {
+        return Err(EFBIG);
+    }
+    Ok(())
+}
+
 fn blocks(inode: &INode) -> Blocks {
     inode.sb().data().get_ref().geometry().blocks()
 }
@@ -469,29 +501,32 @@ pub fn csum(inode: &INode) -> Option<Csum> {
     csum.map(|csum| csum.for_inode(inode.ino() as u32, inode.generation()))
 }
 
-/// A node of the tree of an inode, in a block.
+/// A node of the tree of an inode, or a block of pointers, which has no checksum.
 struct NodeFormat {
+    fork: Fork,
     csum: Option<Csum>,
     blocks: Blocks,
 }
 
 impl NodeFormat {
     fn of(inode: &INode) -> Self {
+        let fork = fork(inode);
         Self {
-            csum: csum(inode),
+            fork,
+            csum: csum(inode).filter(|_| fork.has_extents()),
             blocks: blocks(inode),
         }
     }
 }
 
 impl Format for NodeFormat {
-    const NAME: &'static str = "extent tree";
+    const NAME: &'static str = "block map";
 
     fn verify(&self, bytes: &[u8]) -> ondisk::Result {
         if let Some(csum) = self.csum {
             extent::verify(bytes, csum)?;
         }
-        extent::check(bytes, &self.blocks)
+        self.fork.check(bytes, &self.blocks)
     }
 
     fn seal(&self, bytes: &mut [u8]) -> ondisk::Result {

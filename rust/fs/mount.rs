@@ -407,6 +407,23 @@ pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
     Ok(root)
 }
 
+/// Says on the disk that there may be files of 2 GiB and more. [`EFBIG`] if the super block, of
+/// revision 0, has no place for that. No transaction is running.
+pub fn allow_large_files(sb: &SuperBlock) -> Result {
+    if sb.data().get_ref().geometry().has_large_files() {
+        return Ok(());
+    }
+    let disk = read_super(sb)?;
+    if disk.ro_compat().contains(RoCompat::LARGE_FILE) {
+        return Ok(());
+    }
+    if !disk.has_features() {
+        return Err(EFBIG);
+    }
+    let tx = Transaction::start(sb, Credits(1))?;
+    update_super_in(&tx, |disk| disk.add_ro_compat(RoCompat::LARGE_FILE))
+}
+
 /// Says on the disk that the file system is mounted for writing: that the journal may hold changes or,
 /// without one, that it was not unmounted cleanly.
 fn begin_writing(sb: &SuperBlock) -> Result {

@@ -59,6 +59,7 @@ use crate::vfs::{
         RenameFlags, //
     },
     inode::{
+        Fresh,
         IdMap,
         Locked,
         LockedShared,
@@ -70,6 +71,9 @@ use crate::vfs::{
 
 /// The most links that the format allows an inode.
 const MAX_LINKS: u32 = 65_000;
+
+/// Format and permission bits of a whiteout: a character device that nobody can open.
+const WHITEOUT_MODE: u16 = 0o020_000;
 
 /// The operations of directories.
 pub struct Names;
@@ -209,10 +213,10 @@ impl vfs::dir::Operations for Names {
         })
     }
 
-    fn rename(_idmap: &IdMap, rename: Rename<'_, RdaxFs>) -> Result {
+    fn rename(idmap: &IdMap, rename: Rename<'_, RdaxFs>) -> Result {
         rename
             .flags
-            .only(RenameFlags::NOREPLACE | RenameFlags::EXCHANGE)?;
+            .only(RenameFlags::NOREPLACE | RenameFlags::EXCHANGE | RenameFlags::WHITEOUT)?;
         let (old_dir, new_dir) = (rename.old_dir, rename.new_dir);
         let inode = rename.old.inode();
         let target = match &rename.new {
@@ -224,23 +228,28 @@ impl vfs::dir::Operations for Names {
             check_project(old_dir, target)?;
         }
         new_dir.attach_dquots()?;
-        {
+        let prepared = match rename.flags.whiteout() {
+            true => Some(ialloc::prepare(old_dir, idmap, WHITEOUT_MODE)?),
+            false => None,
+        };
+        let (whiteout, renamed) = {
             let credits = dir::insert_credits(new_dir)
                 + dir::CHANGE_CREDITS * 4
                 + inode::WRITE_CREDITS * 4
-                + orphan::CREDITS;
+                + orphan::CREDITS
+                + ialloc::NEW_CREDITS;
             let tx = Transaction::start(old_dir.sb(), credits)?;
-            match target {
-                Some(target) if rename.flags.exchange() => exchange(&tx, &rename, target)?,
-                Some(target) => replace(&tx, &rename, target)?,
-                None => move_entry(&tx, &rename)?,
-            }
-            touch(new_dir);
-            touch(old_dir);
-            inode.set_ctime_current();
-            inode.mark_dirty();
-        }
+            let mut whiteout = None;
+            let renamed = rename_within(&tx, &rename, target, prepared, &mut whiteout);
+            (whiteout, renamed)
+        };
+        // On an error the whiteout goes here, when the transaction is over.
+        renamed?;
+        let whiteout = whiteout.map(New::unlock);
         settle(&[old_dir, new_dir, inode, target.unwrap_or(inode)]);
+        if let Some(whiteout) = &whiteout {
+            settle(&[old_dir, whiteout]);
+        }
         Ok(())
     }
 }
@@ -410,8 +419,46 @@ fn drop_subdir(dir: &INode) {
     }
 }
 
-/// Moves an entry to a name that nothing has.
-fn move_entry(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>) -> Result {
+/// The change of a rename. If it makes a whiteout, of what was prepared for one, the caller gets that in
+/// any case, since it must not be dropped within the transaction.
+fn rename_within(
+    tx: &Transaction<'_>,
+    rename: &Rename<'_, RdaxFs>,
+    target: Option<&INode>,
+    prepared: Option<Fresh<RdaxFs>>,
+    whiteout: &mut Option<New<RdaxFs>>,
+) -> Result {
+    if let Some(prepared) = prepared {
+        let new = whiteout.insert(ialloc::new_inode(tx, rename.old_dir, prepared)?);
+        init_special(new, (0, 0))?;
+        new.mark_dirty();
+    }
+    let left = whiteout.as_ref().map(|inode| Entry::of(inode));
+    match target {
+        Some(target) if rename.flags.exchange() => exchange(tx, rename, target)?,
+        Some(target) => replace(tx, rename, target, left)?,
+        None => move_entry(tx, rename, left)?,
+    }
+    touch(rename.new_dir);
+    touch(rename.old_dir);
+    let inode = rename.old.inode();
+    inode.set_ctime_current();
+    inode.mark_dirty();
+    Ok(())
+}
+
+/// Takes a moved entry from its old place, or leaves another one there.
+fn leave(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>, left: Option<Entry>) -> Result {
+    let (dir, name) = (rename.old_dir, rename.old.name());
+    let entry = Entry::of(rename.old.inode());
+    match left {
+        Some(left) => dir::replace(tx, dir, name, entry, left),
+        None => dir::remove(tx, dir, name, entry),
+    }
+}
+
+/// Moves an entry to a name that nothing has, with another one `left` in its old place.
+fn move_entry(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>, left: Option<Entry>) -> Result {
     let (old_dir, new_dir) = (rename.old_dir, rename.new_dir);
     let inode = rename.old.inode();
     let entry = Entry::of(inode);
@@ -427,7 +474,7 @@ fn move_entry(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>) -> Result {
     if new_parent {
         dir::set_parent(tx, inode, old_dir, new_dir).inspect_err(|_| undo())?;
     }
-    dir::remove(tx, old_dir, rename.old.name(), entry).inspect_err(|_| {
+    leave(tx, rename, left).inspect_err(|_| {
         if new_parent {
             let _ = dir::set_parent(tx, inode, new_dir, old_dir);
         }
@@ -441,8 +488,13 @@ fn move_entry(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>) -> Result {
     Ok(())
 }
 
-/// Moves an entry to the name of another, whose inode loses that link.
-fn replace(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>, victim: &INode) -> Result {
+/// Moves an entry to the name of another, whose inode loses that link; as for [`move_entry`].
+fn replace(
+    tx: &Transaction<'_>,
+    rename: &Rename<'_, RdaxFs>,
+    victim: &INode,
+    left: Option<Entry>,
+) -> Result {
     let (old_dir, new_dir) = (rename.old_dir, rename.new_dir);
     let inode = rename.old.inode();
     let (entry, lost) = (Entry::of(inode), Entry::of(victim));
@@ -459,7 +511,7 @@ fn replace(tx: &Transaction<'_>, rename: &Rename<'_, RdaxFs>, victim: &INode) ->
     if new_parent {
         dir::set_parent(tx, inode, old_dir, new_dir).inspect_err(|_| undo())?;
     }
-    dir::remove(tx, old_dir, rename.old.name(), entry).inspect_err(|_| {
+    leave(tx, rename, left).inspect_err(|_| {
         if new_parent {
             let _ = dir::set_parent(tx, inode, new_dir, old_dir);
         }

@@ -19,6 +19,7 @@ use super::{
         Fill,
         Place, //
     },
+    mount,
     orphan,
     INode,
     RdaxFs,
@@ -60,8 +61,19 @@ fn within(inode: &INode, pos: u64, len: u64) -> Result<(u32, u32)> {
     Ok((from, u32::try_from(end >> bits).unwrap_or(map::END)))
 }
 
+/// [`EFBIG`] if the file cannot be `size` bytes long by its format. Otherwise, the super block says
+/// afterwards that there may be files as long as that.
+pub fn allow_size(inode: &INode, size: u64) -> Result {
+    map::check_size(inode, size)?;
+    if size > i32::MAX as u64 {
+        mount::allow_large_files(inode.sb())?;
+    }
+    Ok(())
+}
+
 /// Makes the file `size` bytes long.
 pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
+    allow_size(io, size)?;
     io.wait_for_direct_io();
     if size == io.size() {
         // What was allocated past the end goes, as ext4 and XFS have it.
@@ -167,6 +179,9 @@ fn unmap(
 /// `fallocate(2)`.
 pub fn fallocate(file: &File<RdaxFs>, mode: Fallocate, pos: u64, len: u64) -> Result {
     let io = file.inode().lock();
+    if mode != Fallocate::PunchHole && !map::fork(&io).has_extents() {
+        return Err(EOPNOTSUPP);
+    }
     io.wait_for_direct_io();
     file.modified()?;
     match mode {
@@ -206,7 +221,8 @@ fn check_size(io: &Locked<RdaxFs>, pos: u64, len: u64, keep_size: bool) -> Resul
     if keep_size || pos + len <= io.size() {
         return Ok(());
     }
-    io.check_size(pos + len)
+    io.check_size(pos + len)?;
+    allow_size(io, pos + len)
 }
 
 /// Makes the file as long as is asked for.
@@ -312,6 +328,7 @@ fn insert(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
     }
     let longer = size.checked_add(len).ok_or(EFBIG)?;
     io.check_size(longer)?;
+    allow_size(io, longer)?;
     let (from, to) = covering(io, pos, len)?;
     let mut lock = io.invalidate_exclusive();
     unmap(io, &mut lock, pos, i64::MAX as u64)?;

@@ -76,9 +76,15 @@ fn bad(inode: &INode, what: &str) -> Error {
     corrupt(inode.sb(), "symbolic link", at, fmt!("{what}"))
 }
 
+/// Whether the target of a symbolic link is in `i_block`: by its length, and not in the place of an
+/// extent tree.
+pub fn is_fast(inode: &INode) -> bool {
+    inode.size() < ROOT_SIZE as u64 && inode.data().flags.load(Relaxed) & flag::EXTENTS == 0
+}
+
 /// Gives a symbolic link that was read from disk its operations; `root` is its `i_block`.
 pub fn init(inode: &mut New<RdaxFs>, root: &[u8; ROOT_SIZE]) -> Result {
-    if inode.data().flags.load(Relaxed) & flag::EXTENTS != 0 {
+    if !is_fast(inode) {
         return inode.init_symlink(vfs::symlink::operations::<Links>());
     }
     let mut text = *root;
@@ -111,6 +117,7 @@ pub fn check(sb: &SuperBlock, target: &CStr) -> Result {
 /// Gives a new symbolic link its target, which [`check`] has found to fit, and its operations.
 pub fn set_target(tx: &Transaction<'_>, inode: &mut New<RdaxFs>, target: &CStr) -> Result {
     let bytes = target.to_bytes();
+    inode.set_size(bytes.len() as u64);
     if bytes.len() < ROOT_SIZE {
         let mut root = [0; ROOT_SIZE];
         for (to, from) in root.iter_mut().zip(bytes) {
@@ -130,7 +137,6 @@ pub fn set_target(tx: &Transaction<'_>, inode: &mut New<RdaxFs>, target: &CStr) 
         tx.write_at(&buffer, 0, target.to_bytes_with_nul(), Some(inode))?;
         inode.init_symlink(vfs::symlink::operations::<Links>())?;
     }
-    inode.set_size(bytes.len() as u64);
     inode.mark_dirty();
     Ok(())
 }

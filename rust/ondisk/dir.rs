@@ -13,6 +13,7 @@
 //! is in [`super::directory`].
 
 use super::bytes::Bytes;
+use super::feature::Incompat;
 use super::htree;
 use super::{
     Csum,
@@ -117,6 +118,7 @@ pub struct Format {
     size: usize,
     inodes: u32,
     csum: bool,
+    filetype: bool,
 }
 
 /// What a block of a directory holds: [`Format::kind`].
@@ -182,6 +184,7 @@ impl Format {
             size: geometry.block_size() as usize,
             inodes: geometry.inodes(),
             csum: geometry.csum().is_some(),
+            filetype: geometry.incompat().contains(Incompat::FILETYPE),
         }
     }
 
@@ -532,7 +535,9 @@ impl Format {
         let [i0, i1, i2, i3] = record.ino.to_le_bytes();
         let [l0, l1, ..] = record.len.min(0xffff).to_le_bytes();
         let [name_len, ..] = record.name_len.to_le_bytes();
-        let header = [i0, i1, i2, i3, l0, l1, name_len, record.file_type];
+        // Where types are not told, their place is the upper half of the name's length.
+        let file_type = if self.filetype { record.file_type } else { 0 };
+        let header = [i0, i1, i2, i3, l0, l1, name_len, file_type];
         put(block, record.offset, &header);
     }
 }

@@ -34,8 +34,6 @@ pub enum Error {
     Incompat(Incompat),
     /// The file system cannot be written to without knowing these features.
     RoCompat(RoCompat),
-    /// The file system lacks these features, which rdaxfs cannot do without.
-    Missing(Incompat),
     /// Something rdaxfs cannot handle, and no feature flag tells of.
     Unsupported(&'static str),
     /// The device has fewer blocks than the file system.
@@ -60,7 +58,6 @@ impl fmt::Display for Error {
             Self::RoCompat(set) => {
                 write!(f, "unsupported features, can only be read: {set}")
             }
-            Self::Missing(set) => write!(f, "features required and not there: {set}"),
             Self::Unsupported(what) => write!(f, "unsupported: {what}"),
             Self::DeviceTooSmall { blocks, device } => {
                 write!(f, "{blocks} blocks, and the device has {device}")

@@ -178,17 +178,14 @@ feature_set! {
 
 impl Incompat {
     /// What rdaxfs knows.
-    pub const SUPPORTED: Self = Self::REQUIRED
+    pub const SUPPORTED: Self = Self::FILETYPE
+        .with(Self::EXTENTS)
         .with(Self::META_BG)
         .with(Self::IS_64BIT)
         .with(Self::FLEX_BG)
         .with(Self::EA_INODE)
         .with(Self::CSUM_SEED)
         .with(Self::LARGEDIR);
-
-    /// Without these it is not ext4 but one of its ancestors, and a file that rdaxfs made would not be
-    /// understood by those.
-    pub const REQUIRED: Self = Self::FILETYPE.with(Self::EXTENTS);
 }
 
 impl RoCompat {

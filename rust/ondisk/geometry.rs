@@ -36,9 +36,6 @@ use super::superblock::{
     SIZE, //
 };
 
-/// `s_rev_level` of file systems whose superblock says more than where things are.
-const DYNAMIC_REV: u32 = 1;
-
 /// `s_creator_os`: the Hurd uses some fields of inodes for other things.
 const OS_HURD: u32 = 1;
 
@@ -172,7 +169,10 @@ impl Geometry {
             inode_size,
             desc_size,
             descs_per_block,
-            first_ino: sb.first_ino.get(),
+            first_ino: match sb.has_features() {
+                true => sb.first_ino.get(),
+                false => GOOD_OLD_FIRST_INO,
+            },
             want_extra_isize,
             groups_per_flex,
             first_meta_bg: sb.first_meta_bg.get(),
@@ -242,6 +242,11 @@ impl Geometry {
     /// `s_feature_ro_compat`.
     pub fn ro_compat(&self) -> RoCompat {
         self.ro_compat
+    }
+
+    /// Whether there may be files of 2 GiB and more; where not, that is to be said before there are.
+    pub fn has_large_files(&self) -> bool {
+        self.ro_compat.contains(RoCompat::LARGE_FILE)
     }
 
     /// Whether groups have checksums of one kind or the other, and so may be uninitialised.
@@ -519,8 +524,11 @@ impl Geometry {
 
 /// That nothing here needs more than rdaxfs knows.
 fn check_features(sb: &SuperBlock) -> Result {
-    if sb.rev_level.get() < DYNAMIC_REV {
-        return Err(Error::Unsupported("revision 0"));
+    let has_features = [sb.feature_compat, sb.feature_incompat, sb.feature_ro_compat]
+        .iter()
+        .any(|set| set.get() != 0);
+    if !sb.has_features() && has_features {
+        return Err(Error::Corrupt("features of revision 0"));
     }
     if sb.creator_os.get() == OS_HURD {
         return Err(Error::Unsupported("file system of the Hurd"));
@@ -531,10 +539,6 @@ fn check_features(sb: &SuperBlock) -> Result {
         .without(Incompat::RECOVER);
     if !unknown.is_empty() {
         return Err(Error::Incompat(unknown));
-    }
-    let missing = Incompat::REQUIRED.without(sb.incompat());
-    if !missing.is_empty() {
-        return Err(Error::Missing(missing));
     }
     // By the rules it could be read, but its bitmaps and counts are in other units.
     if sb.ro_compat().contains(RoCompat::BIGALLOC) {
@@ -601,6 +605,9 @@ fn groups(
 
 /// Bytes of an inode, and of those beyond the first 128 the ones that are to have fields.
 fn inode_size(sb: &SuperBlock, block_bits: u8) -> Result<(u16, u16)> {
+    if !sb.has_features() {
+        return Ok((GOOD_OLD_INODE_SIZE, 0));
+    }
     let size = sb.inode_size.get();
     let block_size = 1u32 << block_bits;
     if !size.is_power_of_two() || size < GOOD_OLD_INODE_SIZE || u32::from(size) > block_size {

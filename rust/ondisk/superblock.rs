@@ -265,6 +265,11 @@ impl SuperBlock {
         Ok(self.blocks_count())
     }
 
+    /// Whether it is of a revision that knows features.
+    pub fn has_features(&self) -> bool {
+        self.rev_level.get() > 0
+    }
+
     fn has_csum(&self) -> bool {
         self.ro_compat().contains(RoCompat::METADATA_CSUM)
     }

@@ -245,8 +245,12 @@ impl Removed {
         self.rest
     }
 
+    pub(super) fn set_rest(&mut self, rest: Option<u32>) {
+        self.rest = rest;
+    }
+
     /// Notes one more; tells whether there was room.
-    fn push(&mut self, extent: ValidExtent) -> bool {
+    pub(super) fn push(&mut self, extent: ValidExtent) -> bool {
         let Some(slot) = self.extents.get_mut(self.count) else {
             return false;
         };

@@ -142,7 +142,6 @@ impl<T: Operations> Table<T> {
         writepages: Some(Self::dax_writepages),
         dirty_folio: Some(bindings::noop_dirty_folio),
         bmap: Some(Self::bmap),
-        swap_activate: Some(Self::swap_activate),
         ..pin_init::zeroed()
     };
 
@@ -238,6 +237,9 @@ impl<T: Operations> Table<T> {
         unsafe { bindings::iomap_bmap(mapping, block, Ops::<T, T::Read>::TABLE) }
     }
 
+    /// Not for files in DAX mode, which swapon refuses, having no `read_folio`. `i_rwsem` is held until
+    /// `S_SWAPFILE` is set, and the mode stays while that is.
+    ///
     /// # Safety
     ///
     /// All must be valid, `file` one of `T`'s, with `i_rwsem` held.

@@ -29,6 +29,7 @@ use super::{
     },
     xattr,
     FileSystem,
+    SuperBlock,
     Timespec, //
 };
 use crate::bindings;
@@ -138,6 +139,19 @@ impl KStat {
         let stat = unsafe { &mut *self.0.get() };
         stat.btime = btime.to_raw();
         stat.result_mask |= bindings::STATX_BTIME;
+    }
+
+    /// Tells what memory and offset of direct I/O must be multiples of: what iomap asks for on the
+    /// device that `sb` is on.
+    pub fn set_dio_alignment<T: FileSystem>(&mut self, sb: &SuperBlock<T>) {
+        // SAFETY: By the contract of `from_raw` the pointer is valid and exclusive; the super block is
+        // on an open block device.
+        unsafe {
+            let stat = &mut *self.0.get();
+            stat.dio_mem_align = bindings::rdaxfs_bdev_dma_alignment(sb.bdev()) + 1;
+            stat.dio_offset_align = bindings::rdaxfs_bdev_logical_block_size(sb.bdev());
+            stat.result_mask |= bindings::STATX_DIOALIGN;
+        }
     }
 
     /// Tells those `STATX_ATTR_*` in `attributes`, of the ones in `mask` that this file system knows.

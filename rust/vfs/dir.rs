@@ -78,6 +78,8 @@ impl RenameFlags {
     pub const NOREPLACE: u32 = bindings::RENAME_NOREPLACE;
     /// Exchange the two entries, both of which exist.
     pub const EXCHANGE: u32 = bindings::RENAME_EXCHANGE;
+    /// Leave a whiteout, a character device of number 0, where the entry was.
+    pub const WHITEOUT: u32 = bindings::RENAME_WHITEOUT;
 
     /// Fails with `EINVAL` if a flag other than those in `supported` is set.
     pub fn only(self, supported: u32) -> Result {
@@ -85,6 +87,11 @@ impl RenameFlags {
             return Err(EINVAL);
         }
         Ok(())
+    }
+
+    /// Returns whether a whiteout is to be left.
+    pub fn whiteout(self) -> bool {
+        self.0 & Self::WHITEOUT != 0
     }
 
     /// Returns whether the entries are to be exchanged.

@@ -115,10 +115,24 @@ fn features_are_refused_by_name() {
         error.to_string().ends_with("snapshot, FEATURE_R14"),
         "{error}"
     );
+}
 
-    let ext3 = Image::new("-b 4096 -O ^extent,^64bit", "16M");
-    let error = parse(&ext3.superblock()).unwrap_err();
-    assert_eq!(error, Error::Missing(Incompat::EXTENTS));
+/// The ancestors of ext4, down to the one that knew of no features.
+#[test]
+fn older_file_systems() {
+    let ext3 = parse(&Image::new("-b 4096 -O ^extent,^64bit", "16M").superblock()).unwrap();
+    assert!(!ext3.incompat().contains(Incompat::EXTENTS));
+    // Of revision 0 nothing counts that came later.
+    let sb = changed(
+        &Image::new("-b 1024 -O none -I 128", "16M").superblock(),
+        0x4c,
+        &[0],
+    );
+    let first = parse(&changed(&sb, 0x54, &[0; 6])).unwrap();
+    assert_eq!((first.inode_size(), first.first_ino()), (128, 11));
+    first.check_writable().unwrap();
+    let error = parse(&changed(&sb, 0x60, &[2])).unwrap_err();
+    assert_eq!(error, Error::Corrupt("features of revision 0"));
 }
 
 #[test]

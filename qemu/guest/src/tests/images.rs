@@ -26,9 +26,15 @@ pub fn tests() -> Vec<Test> {
             usable(bed, &["-E", "stride=512,stripe_width=512,packed_meta_blocks=1"])
         }),
         Test::bare("images::eager_tables", RAM, |bed| usable(bed, &["-E", "lazy_itable_init=0"])),
+        Test::bare("images::ext2", BOTH, |bed| ancestor(bed, &["-t", "ext2", "-b", "4096"])),
+        Test::bare("images::ext2_1k", RAM, |bed| ancestor(bed, &["-t", "ext2", "-b", "1024"])),
+        Test::bare("images::ext3", BOTH, |bed| ancestor(bed, &["-t", "ext3", "-b", "4096"])),
+        Test::bare("images::no_features", RAM, |bed| {
+            ancestor(bed, &["-t", "ext2", "-b", "2048", "-O", "none"])
+        }),
+        Test::bare("images::large_file_feature", RAM, large_file_feature),
         Test::bare("images::last_group_short", RAM, last_group_short),
         Test::bare("images::made_by_ext4", BOTH, made_by_ext4),
-        Test::bare("images::needs_recovery", RAM, needs_recovery).corrupt(),
         Test::bare("images::unknown_incompat", RAM, unknown_incompat).corrupt(),
         Test::bare("images::unknown_ro_compat", RAM, unknown_ro_compat).corrupt(),
         Test::bare("images::inline_data_refused", RAM, |bed| foreign(bed, "inline_data")),
@@ -75,6 +81,17 @@ fn verify(bed: &Bed) -> Result<()> {
 fn usable(bed: &mut Bed, more: &[&str]) -> Result<()> {
     // Not the defaults of the place: exactly these.
     bed.image.mkfs("300M", more)?;
+    use_it(bed)
+}
+
+/// As [`usable`], for what mke2fs makes with these arguments alone.
+fn ancestor(bed: &mut Bed, arguments: &[&str]) -> Result<()> {
+    let device = bed.image.device().to_string_lossy().into_owned();
+    stage::run("mke2fs", &[&["-q", "-F"], arguments, &[&device, "100M"]].concat())?;
+    use_it(bed)
+}
+
+fn use_it(bed: &mut Bed) -> Result<()> {
     bed.mount()?;
     populate(bed)?;
     verify(bed)?;
@@ -89,6 +106,31 @@ fn usable(bed: &mut Bed, more: &[&str]) -> Result<()> {
     ensure!(!bed.path("dir-3/file-7").exists());
     same_bytes(&std::fs::read(bed.path("by-ext4"))?, &pattern(77, 0, 100_000), "what ext4 wrote")?;
     std::fs::remove_dir_all(bed.path("dir-5"))?;
+    Ok(())
+}
+
+/// A file of 2 GiB and more asks for a feature, which is set then.
+fn large_file_feature(bed: &mut Bed) -> Result<()> {
+    let device = bed.image.device().to_string_lossy().into_owned();
+    let features = |bed: &Bed| bed.image.ask("stats -h");
+    for (how, end) in [("truncate", 1 << 31), ("write", (1 << 31) - 1)] {
+        stage::run("mke2fs", &["-q", "-F", "-t", "ext2", "-O", "^large_file", &device, "64M"])?;
+        bed.mount()?;
+        let file = bed.create("file")?;
+        file.set_len((1 << 31) - 1)?;
+        file.sync_all()?;
+        ensure!(!features(bed)?.contains("large_file"), "set before it is needed");
+        match how {
+            "truncate" => file.set_len(end)?,
+            _ => file.write_all_at(b"x", end)?,
+        }
+        file.sync_all()?;
+        std::fs::remove_file(bed.path("file"))?;
+        drop(file);
+        bed.unmount()?;
+        bed.image.fsck()?;
+        ensure!(features(bed)?.contains("large_file"), "{how}: the feature is not set");
+    }
     Ok(())
 }
 
@@ -131,28 +173,6 @@ fn made_by_ext4(bed: &mut Bed) -> Result<()> {
 }
 
 /// An image with a journal to replay is refused until someone has replayed it.
-fn needs_recovery(bed: &mut Bed) -> Result<()> {
-    if !bed.config.is_rdaxfs() {
-        skip!("ext4 replays the journal");
-    }
-    bed.mkfs(stage::IMAGE, &[])?;
-    bed.image.debugfs(&["feature needs_recovery"])?;
-    for options in ["", "ro"] {
-        bed.log();
-        ensure!(
-            bed.try_mount(options).is_err(),
-            "mounted with {options:?} although it needs recovery"
-        );
-        let log = bed.log();
-        ensure!(
-            log.iter().any(|line| line.contains("recovery")),
-            "the log does not say why: {log:?}"
-        );
-    }
-    bed.image.debugfs(&["feature -needs_recovery"])?;
-    bed.mount()
-}
-
 /// The log names a feature by its name or by its bit.
 fn names_feature(log: &[String], names: &[&str]) -> bool {
     log.iter().any(|line| names.iter().any(|name| line.to_lowercase().contains(name)))

@@ -13,12 +13,14 @@ mod inodes;
 mod mode;
 mod mounting;
 mod names;
+mod pointers;
 mod quota;
 mod readdir;
 mod recovery;
 mod space;
 pub mod switch;
 mod tools;
+mod vfs;
 mod xattrs;
 
 use crate::harness::Test;
@@ -43,6 +45,8 @@ pub fn all() -> Vec<Test> {
         inodes::tests,
         extents::tests,
         space::tests,
+        pointers::tests,
+        vfs::tests,
         data::tests,
         aio::tests,
         fault::tests,
