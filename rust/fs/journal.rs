@@ -22,11 +22,9 @@ use crate::{
             Compat,
             Incompat, //
         },
+        fork::Fork,
         group::GroupDesc,
-        inode::{
-            flag,
-            Inode as DiskInode, //
-        },
+        inode::Inode as DiskInode,
         superblock::{
             SuperBlock as DiskSuperBlock,
             OFFSET,
@@ -181,22 +179,25 @@ impl Failure {
 fn runs(sb: &SuperBlock, geometry: &Geometry, ino: u32) -> Result<KVec<Run>, Failure> {
     let inode = read_inode(sb, geometry, ino)?;
     let regular = inode.mode & 0o170_000 == 0o100_000 && inode.links > 0;
-    if !regular || inode.flags & flag::EXTENTS == 0 {
-        return Err(E::Unsupported("journal that is not mapped by extents").into());
+    if !regular {
+        return Err(E::Corrupt("inode of the journal").into());
     }
+    let fork = Fork::of(inode.flags, geometry.block_size());
     let blocks = u32::try_from(inode.size >> geometry.block_bits())
         .map_err(|_| E::Corrupt("size of the journal"))?;
     let mut nodes = Nodes {
         sb,
+        fork,
         blocks: geometry.blocks(),
         csum: geometry
             .csum()
+            .filter(|_| fork.has_extents())
             .map(|csum| csum.for_inode(ino, inode.generation)),
     };
     let mut runs = KVec::new();
     let mut lblk = 0;
     while lblk < blocks {
-        let tree::Mapping::Extent(extent) = tree::lookup(&inode.block, &mut nodes, lblk)? else {
+        let tree::Mapping::Extent(extent) = fork.lookup(&inode.block, &mut nodes, lblk)? else {
             return Err(E::Corrupt("hole in the journal").into());
         };
         if extent.lblk() != lblk {
@@ -232,7 +233,7 @@ fn read_inode(sb: &SuperBlock, geometry: &Geometry, ino: u32) -> Result<DiskInod
     Ok(DiskInode::decode(geometry, ino, &bytes)?)
 }
 
-/// A node of that tree.
+/// A block of the map of that inode.
 struct Node(KVec<u8>);
 
 impl AsRef<[u8]> for Node {
@@ -241,9 +242,10 @@ impl AsRef<[u8]> for Node {
     }
 }
 
-/// The nodes of the extent tree of the journal's inode.
+/// The blocks of the map of the journal's inode.
 struct Nodes<'a> {
     sb: &'a SuperBlock,
+    fork: Fork,
     blocks: Blocks,
     csum: Option<Csum>,
 }
@@ -261,7 +263,7 @@ impl tree::Read for Nodes<'_> {
         if let Some(csum) = self.csum {
             extent::verify(&node, csum)?;
         }
-        extent::check(&node, &self.blocks)?;
+        self.fork.check(&node, &self.blocks)?;
         Ok(Node(node))
     }
 

@@ -38,8 +38,6 @@ use crate::{
             ValidExtent, //
         },
         fork::Fork,
-        indirect::Indirect,
-        inode::flag,
         tree::{
             self,
             Root, //
@@ -470,11 +468,10 @@ fn zero(inode: &INode, start: BlockNr, len: u32) -> Result {
 /// How the inode tells of its blocks. It has blocks, or may have some.
 #[inline]
 pub fn fork(inode: &INode) -> Fork {
-    if inode.data().flags.load(Relaxed) & flag::EXTENTS != 0 {
-        Fork::Extents
-    } else {
-        Fork::Indirect(Indirect::new(inode.sb().block_size() as u32))
-    }
+    Fork::of(
+        inode.data().flags.load(Relaxed),
+        inode.sb().block_size() as u32,
+    )
 }
 
 /// Whether the inode has blocks, as its map tells.

@@ -2,7 +2,7 @@
 
 //! What is in `i_block` of an inode with blocks: the root of an extent tree, or block pointers.
 //!
-//! The flag [`EXTENTS`](super::inode::flag::EXTENTS) tells; it does not change while an inode is in use.
+//! The flag [`EXTENTS`](flag::EXTENTS) tells; it does not change while an inode is in use.
 
 use super::extent::{
     self,
@@ -13,6 +13,7 @@ use super::indirect::{
     self,
     Indirect, //
 };
+use super::inode::flag;
 use super::tree::{
     self,
     Mapping,
@@ -37,6 +38,15 @@ pub enum Fork {
 }
 
 impl Fork {
+    /// What an inode with these `flags` has, on a file system with blocks of `block_size` bytes.
+    pub fn of(flags: u32, block_size: u32) -> Self {
+        if flags & flag::EXTENTS != 0 {
+            Self::Extents
+        } else {
+            Self::Indirect(Indirect::new(block_size))
+        }
+    }
+
     /// The root of a file without blocks.
     pub fn new_root(self) -> Root {
         let mut root = [0; ROOT_SIZE];
