@@ -78,7 +78,7 @@ fn against_a_model(bed: &mut Bed) -> Result<()> {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 33) as usize % below
     };
-    let rounds = if bed.config.short { 300 } else { 1_500 };
+    let rounds = bed.config.amount(1_500, 300, 120);
     for round in 0..rounds {
         let (at, len) = (next(600_000), next(50_000) + 1);
         match next(10) {

@@ -91,7 +91,7 @@ fn depth(bed: &Bed, name: &str) -> Result<u32> {
 }
 
 fn fragmented(bed: &mut Bed) -> Result<()> {
-    let count = if bed.config.short { 3_000 } else { 40_000 };
+    let count = bed.config.amount(40_000, 3_000, 1_500);
     bed.mkfs("400M", &[])?;
     bed.mount()?;
     let file = bed.create("file")?;
@@ -126,9 +126,10 @@ fn fragmented(bed: &mut Bed) -> Result<()> {
 
 /// Written from the end to the start, block by block.
 fn backwards(bed: &mut Bed) -> Result<()> {
+    let blocks = bed.config.amount(2_000, 2_000, 500);
     let file = bed.create("file")?;
-    let expected = pattern(3, 0, 2_000 * 4096);
-    for n in (0..2_000).rev() {
+    let expected = pattern(3, 0, blocks * 4096);
+    for n in (0..blocks).rev() {
         file.write_all_at(&expected[n * 4096..(n + 1) * 4096], n as u64 * BLOCK)?;
         if n % 100 == 0 {
             file.sync_data()?;
@@ -142,7 +143,7 @@ fn backwards(bed: &mut Bed) -> Result<()> {
 /// A deep tree is cut down to nothing in steps, grown again, and gives every block back.
 fn truncate_fragmented(bed: &mut Bed) -> Result<()> {
     let before = free(bed.dir())?;
-    let count = if bed.config.short { 2_000 } else { 8_000 };
+    let count = bed.config.amount(8_000, 2_000, 800);
     let file = bed.create("file")?;
     scatter(&file, count)?;
     file.sync_all()?;
@@ -166,7 +167,7 @@ fn truncate_fragmented(bed: &mut Bed) -> Result<()> {
 
 /// ext4 makes the tree; this file system reads, grows and cuts it.
 fn trees_by_ext4(bed: &mut Bed) -> Result<()> {
-    let count = if bed.config.short { 1_500 } else { 6_000 };
+    let count = bed.config.amount(6_000, 1_500, 500);
     bed.by_ext4(|root| {
         for name in ["read", "grow", "cut", "gone"] {
             scatter(&File::create(root.join(name))?, count)?;
@@ -403,7 +404,9 @@ fn fill_with_one_file(bed: &mut Bed) -> Result<()> {
 }
 
 fn fill_with_small_files(bed: &mut Bed) -> Result<()> {
-    bed.mkfs("64M", &["-N", "20000"])?;
+    let (size, inodes, least) =
+        bed.config.amount(("64M", "20000", 2_000), ("32M", "8000", 1_500), ("16M", "3000", 500));
+    bed.mkfs(size, &["-N", inodes])?;
     bed.mount()?;
     let before = free(bed.dir())?;
     let mut made = 0;
@@ -422,7 +425,7 @@ fn fill_with_small_files(bed: &mut Bed) -> Result<()> {
             }
         }
     }
-    ensure!(made > 2_000, "only {made} files fit");
+    ensure!(made > least, "only {made} files fit");
     for n in (0..made).step_by(17) {
         same_bytes(
             &std::fs::read(bed.path(format!("file-{n}")))?,
@@ -443,7 +446,8 @@ fn fill_with_small_files(bed: &mut Bed) -> Result<()> {
 }
 
 fn fill_with_directories(bed: &mut Bed) -> Result<()> {
-    bed.mkfs("32M", &["-N", "20000"])?;
+    let (size, inodes) = bed.config.amount(("32M", "20000"), ("16M", "4000"), ("8M", "1500"));
+    bed.mkfs(size, &["-N", inodes])?;
     bed.mount()?;
     std::fs::create_dir(bed.path("top"))?;
     let before = free(bed.dir())?;

@@ -96,7 +96,7 @@ fn fill_and_empty(who: &str, path: &Path, names: usize) -> Result<()> {
 
 /// A million names, in one directory. The long form does it on ext4, too, to compare.
 fn many(bed: &mut Bed) -> Result<()> {
-    let names = if bed.config.short { 20_000 } else { 1_000_000 };
+    let names = bed.config.amount(1_000_000, 20_000, 4_000);
     if !bed.config.short {
         mkfs_for(bed, names)?;
         bed.by_ext4(|root| fill_and_empty("ext4", &root.join("dir"), names))?;
@@ -124,24 +124,25 @@ fn indexed(bed: &Bed, path: &str, levels: u32) -> Result<()> {
 
 /// Whoever makes, removes and renames names, the directory keeps its index.
 fn kept(bed: &mut Bed) -> Result<()> {
+    let names = bed.config.amount(3_000, 3_000, 600);
     let path = bed.path("dir");
     std::fs::create_dir(&path)?;
     let long = |who: &str, n: usize| format!("{who}-{n:06}-{}", "y".repeat(n % 60));
     let dir = open_dir(&path)?;
-    for n in 0..3_000 {
+    for n in 0..names {
         create(&dir, &long("ours", n))?;
     }
     drop(dir);
     bed.by_ext4(|root| {
         let dir = open_dir(&root.join("dir"))?;
-        for n in 0..3_000 {
+        for n in 0..names {
             create(&dir, &long("ext4", n))?;
             unlink(&dir, &long("ours", n))?;
         }
         Ok(())
     })?;
     let dir = open_dir(&path)?;
-    for n in 0..3_000 {
+    for n in 0..names {
         stat(&dir, &long("ext4", n))?;
         fs::renameat(&dir, long("ext4", n), &dir, long("renamed", n))?;
     }
@@ -150,13 +151,14 @@ fn kept(bed: &mut Bed) -> Result<()> {
     bed.image.fsck()?;
     indexed(bed, "dir", 3)?;
     bed.mount()?;
-    ensure!(count(&path)? == 3_000);
+    ensure!(count(&path)? == names);
     Ok(())
 }
 
 /// Each hash that an image can ask for, of names with bytes of both signs.
 fn every_hash(bed: &mut Bed) -> Result<()> {
     let name = |n: u32| format!("{n}-n\u{e4}me-{}", "\u{20ac}".repeat(n as usize % 20));
+    let count = bed.config.amount(1_000, 1_000, 250);
     for (number, hash) in ["legacy", "half_md4", "tea"].into_iter().enumerate() {
         for signed in [0x1, 0x2] {
             bed.mkfs("64M", &[])?;
@@ -166,17 +168,17 @@ fn every_hash(bed: &mut Bed) -> Result<()> {
             ])?;
             bed.mount()?;
             std::fs::create_dir(bed.path("dir"))?;
-            for n in 0..1_000 {
+            for n in 0..count {
                 std::fs::File::create_new(bed.path("dir").join(name(n)))?;
             }
             bed.by_ext4(|root| {
-                for n in 0..1_000 {
+                for n in 0..count {
                     std::fs::metadata(root.join("dir").join(name(n))).with_context(|| name(n))?;
-                    std::fs::File::create_new(root.join("dir").join(name(n + 1_000)))?;
+                    std::fs::File::create_new(root.join("dir").join(name(n + count)))?;
                 }
                 Ok(())
             })?;
-            for n in 0..2_000 {
+            for n in 0..2 * count {
                 fs::accessat(
                     CWD,
                     bed.path("dir").join(name(n)),

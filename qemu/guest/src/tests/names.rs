@@ -120,10 +120,7 @@ fn link(bed: &mut Bed) -> Result<()> {
 
     let many = bed.path("many");
     File::create(&many)?;
-    for n in 1..65_000 {
-        if bed.config.short && n == 1_000 {
-            break;
-        }
+    for n in 1..bed.config.amount(65_000, 1_000, 200) {
         std::fs::hard_link(&many, bed.path(format!("dir/l{n}")))
             .with_context(|| format!("link {n}"))?;
     }
@@ -428,7 +425,7 @@ fn rename_exchange(bed: &mut Bed) -> Result<()> {
 
 /// Many renames among few names by several threads: whatever wins, the counts must be right.
 fn rename_storm(bed: &mut Bed) -> Result<()> {
-    let rounds = if bed.config.short { 500 } else { 3_000 };
+    let rounds = bed.config.amount(3_000, 500, 200);
     for dir in 0..4 {
         std::fs::create_dir(bed.path(format!("{dir}")))?;
         for n in 0..5 {
@@ -462,7 +459,7 @@ fn rename_storm(bed: &mut Bed) -> Result<()> {
 
 /// 100,000 names in one directory.
 fn many(bed: &mut Bed) -> Result<()> {
-    let count = if bed.config.short { 5_000 } else { 100_000 };
+    let count = bed.config.amount(100_000, 5_000, 1_000);
     bed.unmount()?;
     let inodes = format!("{}", count + 5_000);
     bed.mkfs("512M", &["-N", &inodes])?;

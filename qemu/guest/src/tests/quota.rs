@@ -219,6 +219,7 @@ fn moves(bed: &mut Bed) -> Result<()> {
 fn counts(bed: &mut Bed) -> Result<()> {
     let dir = start(bed)?;
     let path = bed.path("dir");
+    let files = bed.config.amount(120, 120, 35);
     let check = |what: &str| {
         same_as_inodes(bed.dir(), &dir, Kind::User, USER)
             .and_then(|()| same_as_inodes(bed.dir(), &dir, Kind::Group, GROUP))
@@ -227,7 +228,7 @@ fn counts(bed: &mut Bed) -> Result<()> {
     for (n, owner) in [USER, USER, 0, USER + 1].into_iter().enumerate() {
         let sub = path.join(format!("sub-{n}"));
         std::fs::create_dir(&sub)?;
-        for m in 0..120 {
+        for m in 0..files {
             let name = sub.join(format!("{m:03}-{}", "n".repeat(60)));
             let file = File::create(&name)?;
             chown(&name, Some(owner), None)?;
@@ -276,11 +277,12 @@ fn counts(bed: &mut Bed) -> Result<()> {
 
 /// So many users that their entries fill a tree of blocks; entries of those who have nothing go.
 fn many_users(bed: &mut Bed) -> Result<()> {
+    let users: u32 = bed.config.amount(1_500, 1_500, 300);
     let dir = start(bed)?;
     let path = bed.path("dir/file");
     let file = File::create(&path)?;
     file.write_at(&[1; 9000], 0)?;
-    for n in 0..1_500u32 {
+    for n in 0..users {
         chown(&path, Some(n * 77 + 1), Some(n.wrapping_mul(0x0101_0101) % 100_000 + 1))?;
         if n % 10 == 0 {
             let kept = bed.path(format!("dir/kept-{n}"));
@@ -288,7 +290,7 @@ fn many_users(bed: &mut Bed) -> Result<()> {
             chown(&kept, Some(n * 77 + 1), None)?;
         }
     }
-    for n in (0..1_500).step_by(10) {
+    for n in (0..users).step_by(10) {
         let quota = quota::get(&dir, Kind::User, n * 77 + 1)?;
         ensure!((quota.space, quota.inodes) == (0, 1), "user {}: {quota:?}", n * 77 + 1);
     }

@@ -127,8 +127,9 @@ fn positions(bed: &mut Bed) -> Result<()> {
 
 /// An entry that is there all the time is seen exactly once, whatever its neighbours do.
 fn entries_come_and_go(bed: &mut Bed) -> Result<()> {
+    let count = bed.config.amount(3_000, 3_000, 900);
     let path = bed.path("dir");
-    fill(&path, 3_000)?;
+    fill(&path, count)?;
     let dir = File::open(&path)?;
     let mut seen = BTreeMap::<String, u32>::new();
     for turn in 0.. {
@@ -141,19 +142,21 @@ fn entries_come_and_go(bed: &mut Bed) -> Result<()> {
             *seen.entry(name).or_default() += 1;
         }
         // Entries divisible by three go, others come, in front of the reader and behind it.
-        for n in (turn * 30..turn * 30 + 30).step_by(3).filter(|n| *n < 3_000) {
+        for n in (turn * 30..turn * 30 + 30).step_by(3).filter(|n| *n < count) {
             std::fs::remove_file(path.join(format!("entry-{n:05}")))?;
-            std::fs::remove_file(path.join(format!("entry-{:05}", 2_999 - n))).or_else(|e| {
-                if e.kind() == std::io::ErrorKind::NotFound {
-                    Ok(())
-                } else {
-                    Err(e)
-                }
-            })?;
+            std::fs::remove_file(path.join(format!("entry-{:05}", count - 1 - n))).or_else(
+                |e| {
+                    if e.kind() == std::io::ErrorKind::NotFound {
+                        Ok(())
+                    } else {
+                        Err(e)
+                    }
+                },
+            )?;
             File::create(path.join(format!("new-{n}-{}", "x".repeat(n as usize % 90))))?;
         }
     }
-    for n in 0..3_000 {
+    for n in 0..count {
         let name = format!("entry-{n:05}");
         let stayed = path.join(&name).exists();
         let times = seen.get(&name).copied().unwrap_or(0);
@@ -165,8 +168,9 @@ fn entries_come_and_go(bed: &mut Bed) -> Result<()> {
 
 /// `rm -r` reads and removes in turn and must empty the directory in one pass.
 fn removed_while_read(bed: &mut Bed) -> Result<()> {
+    let count = bed.config.amount(3_000, 3_000, 900);
     let path = bed.path("dir");
-    fill(&path, 3_000)?;
+    fill(&path, count)?;
     let dir = File::open(&path)?;
     loop {
         let more = some(&dir, 2048)?;
@@ -183,7 +187,7 @@ fn removed_while_read(bed: &mut Bed) -> Result<()> {
 
 /// A directory that ext4 indexed (two levels of htree) is read, grown and emptied.
 fn indexed_by_ext4(bed: &mut Bed) -> Result<()> {
-    let count = if bed.config.short { 2_000 } else { 20_000 };
+    let count = bed.config.amount(20_000, 2_000, 700);
     let long = |n: u32| format!("{n:06}-{}", "x".repeat(40));
     bed.by_ext4(|root| {
         std::fs::create_dir(root.join("dir"))?;

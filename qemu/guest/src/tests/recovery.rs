@@ -287,7 +287,7 @@ fn revoked(bed: &mut Bed) -> Result<()> {
 
 /// A crash after any of many operations: what was synced is there, and e2fsck is content.
 fn any_moment(bed: &mut Bed) -> Result<()> {
-    let rounds = 12;
+    let rounds = bed.config.amount(12, 12, 5);
     bed.mkfs("32M", &["-J", "size=4"])?;
     bed.mount_with(&format!("{},{RARELY}", bed.place.options()))?;
     let mut synced: Vec<(String, Vec<u8>)> = Vec::new();

@@ -109,7 +109,7 @@ fn of_blocks(bed: &mut Bed, block: usize) -> Result<()> {
 /// Every mode in turn at random places, also through a mapping, compared with bytes in memory.
 fn model(bed: &mut Bed, block: usize) -> Result<()> {
     const MAX: usize = 600_000;
-    let rounds = if bed.config.short { 250 } else { 3_000 };
+    let rounds = bed.config.amount(3_000, 250, 100);
     let mut random = Random(0x2545_f491_4f6c_dd1d ^ block as u64);
     let keep = FallocateFlags::KEEP_SIZE;
     let mut twin = Twin { file: bed.create("file")?, bytes: Vec::new() };

@@ -41,7 +41,7 @@ fn required(bed: &Bed, name: &str) -> Result<PathBuf> {
 
 /// How long a soak test lasts.
 fn soak(bed: &Bed) -> Duration {
-    Duration::from_secs(if bed.config.short { 20 } else { 120 })
+    Duration::from_secs(bed.config.amount(120, 20, 8))
 }
 
 /// Writes fsx's configuration: every operation that it knows on Linux.
@@ -65,7 +65,7 @@ fn fsx(bed: &mut Bed) -> Result<()> {
     let (mut seed, mut operations) = (1, 0_u64);
     // In pieces with new seeds, and with a size that the operations of one seed do not outlive.
     while begun.elapsed() < limit {
-        let count = if bed.config.short { 2_000 } else { 10_000 };
+        let count = bed.config.amount(10_000, 2_000, 500);
         let output = Command::new(&tool)
             .args(["-S", &seed.to_string(), "-N", &count.to_string(), "-P", SCRATCH, "-f"])
             .arg(fsx_config()?)
@@ -91,6 +91,29 @@ fn fsx(bed: &mut Bed) -> Result<()> {
 /// What pjdfstest fails on rdaxfs, by name, each with the reason, in TOML.
 const EXPECTED: &str = include_str!("../../pjdfstest.toml");
 
+/// Which of its tests run on DAX and which on the page cache where all would take minutes.
+const PJDFSTEST_PARTS: (&[&str], &[&str]) = (
+    &[
+        "tests::chmod",
+        "truncate::",
+        "tests::mkdir",
+        "tests::mknod",
+        "tests::rmdir",
+        "posix_fallocate::",
+        "tests::unlink",
+    ],
+    &[
+        "tests::chown",
+        "tests::link",
+        "mkfifo::",
+        "open::",
+        "rename::",
+        "symlink::",
+        "utimensat::",
+        "chflags::",
+    ],
+);
+
 fn pjdfstest(bed: &mut Bed) -> Result<()> {
     let tool = required(bed, "pjdfstest")?;
     bed.mkfs("512M", &["-N", "80000"])?;
@@ -99,11 +122,16 @@ fn pjdfstest(bed: &mut Bed) -> Result<()> {
     std::fs::write(&config, EXPECTED)?;
     let work = bed.path("pjdfstest");
     std::fs::create_dir(&work)?;
+    // All of it at each place, or half of it.
+    let all: &[&str] = &[];
+    let (dax, cached) = PJDFSTEST_PARTS;
+    let part = bed.config.amount(all, all, if bed.place.is_dax() { dax } else { cached });
     let output = Command::new(tool)
         .args(["-s", "/run", "-c"])
         .arg(&config)
         .arg("-p")
         .arg(&work)
+        .args(part)
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .output()?;
@@ -124,7 +152,7 @@ fn fio(bed: &mut Bed, engine: &str) -> Result<()> {
     let tool = required(bed, "fio")?;
     bed.mkfs("300M", &[])?;
     bed.mount()?;
-    let size = if bed.config.short { "--size=8M" } else { "--size=32M" };
+    let size = bed.config.amount("--size=32M", "--size=8M", "--size=2M");
     let mut jobs = vec![vec!["--name=random", "--rw=randwrite", "--bs=4k"]];
     jobs.push(vec!["--name=mixed", "--rw=randrw", "--bsrange=512-64k", "--bs_unaligned=1"]);
     jobs.push(vec!["--name=sequential", "--rw=write", "--bs=1M"]);
@@ -164,7 +192,7 @@ fn stress_ng(bed: &mut Bed) -> Result<()> {
     let tool = required(bed, "stress-ng")?;
     bed.mkfs("400M", &["-N", "60000"])?;
     bed.mount()?;
-    let seconds = if bed.config.short { "4s" } else { "10s" };
+    let seconds = bed.config.amount("10s", "4s", "2s");
     let stressors = [
         "dentry",
         "dir",
@@ -191,8 +219,10 @@ fn stress_ng(bed: &mut Bed) -> Result<()> {
         "filename",
         "iomix",
     ];
-    let (mut failed, step) = (Vec::new(), if bed.config.short { 4 } else { 1 });
-    for name in stressors.iter().step_by(step) {
+    // In the short forms another part of them at each place.
+    let (mut failed, step) = (Vec::new(), bed.config.amount(1, 4, 12));
+    let first = if bed.place.is_dax() { 0 } else { step / 2 };
+    for name in stressors.iter().skip(first).step_by(step) {
         let output = Command::new(&tool)
             .args([&format!("--{name}"), "2", "--timeout", seconds, "--temp-path"])
             .arg(bed.dir())
@@ -217,18 +247,17 @@ fn tar(bed: &mut Bed) -> Result<()> {
     let tool = required(bed, "tar")?;
     bed.mkfs("400M", &[])?;
     bed.mount()?;
-    let source = Path::new("/usr/include");
+    let tree = bed.config.amount("include", "include/x86_64-linux-gnu", "include/linux/netfilter");
+    let source = &Path::new("/usr").join(tree);
     if !source.exists() {
         skip!("{} is missing in this guest", source.display());
     }
-    for args in
-        [["-cf", "archive", "-C", "/usr", "include"], ["-xf", "archive", "-C", ".", "include"]]
-    {
+    for args in [["-cf", "archive", "-C", "/usr", tree], ["-xf", "archive", "-C", ".", tree]] {
         let status = Command::new(&tool).args(args).current_dir(bed.dir()).status()?;
         ensure!(status.success(), "tar {args:?} ended with {status}");
     }
     let there = Manifest::of(source, Facts::Copied).context("the source")?;
-    let here = Manifest::of(&bed.path("include"), Facts::Copied)?;
+    let here = Manifest::of(&bed.path(tree), Facts::Copied)?;
     there.same(&here, "source", "unpacked")?;
     std::fs::remove_file(bed.path("archive"))?;
     std::fs::write(bed.path("marker"), pattern(1, 0, 10))?;

@@ -188,7 +188,7 @@ fn model(bed: &mut Bed) -> Result<()> {
         }
         Ok(())
     };
-    let rounds = if bed.config.short { 600 } else { 6_000 };
+    let rounds = bed.config.amount(6_000, 600, 200);
     for round in 0..rounds {
         let n = random(8) as usize;
         let path = bed.path(format!("{n}"));
