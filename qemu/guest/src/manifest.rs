@@ -109,7 +109,7 @@ impl Manifest {
         }
         match kind {
             FileType::RegularFile => {
-                line += &format!(" {} bytes {}", stat.stx_size, self.hash(path)?)
+                line += &format!(" {} bytes {}", stat.stx_size, self.hash(path, stat.stx_size)?)
             }
             FileType::Symlink => line += &format!(" -> {:?}", std::fs::read_link(path)?),
             FileType::CharacterDevice | FileType::BlockDevice => {
@@ -123,9 +123,10 @@ impl Manifest {
         Ok(line)
     }
 
-    fn hash(&mut self, path: &Path) -> Result<String> {
+    fn hash(&mut self, path: &Path, size: u64) -> Result<String> {
         let mut hash = Xxh3::new();
-        let mut buffer = vec![0; 1 << 20];
+        // Not less than a page: a file may be longer than it says.
+        let mut buffer = vec![0; size.clamp(1 << 12, 1 << 20) as usize];
         let mut file = File::open(path)?;
         loop {
             match file.read(&mut buffer)? {
@@ -141,7 +142,10 @@ impl Manifest {
 
 /// The extended attributes of a path, by name, with checksums of their values.
 fn attributes(path: &Path) -> Result<String> {
-    let mut names = vec![0; 1 << 16];
+    let mut names = vec![0; fs::llistxattr(path, &mut [0; 0])?];
+    if names.is_empty() {
+        return Ok(String::new());
+    }
     let len = fs::llistxattr(path, &mut names)?;
     let mut names: Vec<&[u8]> = names[..len].split_inclusive(|byte| *byte == 0).collect();
     names.sort();

@@ -102,7 +102,7 @@ fn fragmented(bed: &mut Bed) -> Result<()> {
     ensure!(found >= if count > 4 * 340 { 2 } else { 1 }, "depth {found} with {count} extents");
     bed.mount()?;
     let file = bed.open("file")?;
-    for block in (0..count).step_by(if bed.config.short { 1 } else { 7 }) {
+    for block in (0..count).step_by(bed.config.amount(7, 1, 7)) {
         same_bytes(&read_at(&file, 2 * block * BLOCK, 4096)?, &pattern(block, 0, 4096), "data")?;
         if block + 1 < count {
             same_bytes(&read_at(&file, (2 * block + 1) * BLOCK, 4096)?, &[0; 4096], "hole")?;
@@ -375,7 +375,7 @@ fn fill(file: &File, from: u64) -> Result<u64> {
 }
 
 fn fill_with_one_file(bed: &mut Bed) -> Result<()> {
-    bed.mkfs("64M", &[])?;
+    bed.mkfs(bed.config.amount("64M", "64M", "24M"), &[])?;
     bed.mount()?;
     let before = free(bed.dir())?;
     for round in 0..2 {
@@ -405,7 +405,7 @@ fn fill_with_one_file(bed: &mut Bed) -> Result<()> {
 
 fn fill_with_small_files(bed: &mut Bed) -> Result<()> {
     let (size, inodes, least) =
-        bed.config.amount(("64M", "20000", 2_000), ("32M", "8000", 1_500), ("16M", "3000", 500));
+        bed.config.amount(("64M", "20000", 2_000), ("32M", "8000", 1_500), ("8M", "1000", 150));
     bed.mkfs(size, &["-N", inodes])?;
     bed.mount()?;
     let before = free(bed.dir())?;

@@ -158,7 +158,8 @@ fn made_by_ext4(bed: &mut Bed) -> Result<()> {
     use crate::manifest::{Facts, Manifest};
     bed.mkfs(stage::IMAGE, &[])?;
     let oracle = bed.image.mount("ext4", "")?;
-    stage::run("cp", &["-a", "/etc", &oracle.dir().join("etc").to_string_lossy()])?;
+    let source = if bed.config.short { "/etc/systemd" } else { "/etc" };
+    stage::run("cp", &["-a", source, &oracle.dir().join("etc").to_string_lossy()])?;
     let theirs = Manifest::of(oracle.dir(), Facts::All)?;
     oracle.unmount()?;
     bed.mount()?;

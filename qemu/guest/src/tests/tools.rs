@@ -247,7 +247,11 @@ fn tar(bed: &mut Bed) -> Result<()> {
     let tool = required(bed, "tar")?;
     bed.mkfs("400M", &[])?;
     bed.mount()?;
-    let tree = bed.config.amount("include", "include/x86_64-linux-gnu", "include/linux/netfilter");
+    let tree = bed.config.amount(
+        "include",
+        "include/x86_64-linux-gnu/bits",
+        "include/x86_64-linux-gnu/sys",
+    );
     let source = &Path::new("/usr").join(tree);
     if !source.exists() {
         skip!("{} is missing in this guest", source.display());
