@@ -14,7 +14,8 @@ use super::{
         DaxWrite,
         DirectWrite,
         Read,
-        Report, //
+        Report,
+        ReportAttributes, //
     },
     map,
     mount,
@@ -78,6 +79,7 @@ pub fn init(inode: &mut New<RdaxFs>) -> Result {
 impl aspace::Operations for RdaxFs {
     type Read = Read;
     type Report = Report;
+    type ReportAttributes = ReportAttributes;
 
     #[inline]
     fn dax_device(sb: &SuperBlock) -> Option<&DaxDevice> {

@@ -8,6 +8,8 @@
 //! | [`BufferedWrite`], [`DirectWrite`] | allocates unwritten blocks | unwritten, until the data is on them |
 //! | [`DaxWrite`] | allocates zeroed blocks | zeroes them first |
 //! | [`Zero`] | a hole | unwritten |
+//!
+//! [`ReportAttributes`] is not about the file's bytes.
 
 use super::{
     alloc,
@@ -18,6 +20,7 @@ use super::{
         Mapping,
         Place, //
     },
+    xattr,
     INode,
     RdaxFs,
     Transaction, //
@@ -98,6 +101,26 @@ pub struct Report;
 impl Begin<RdaxFs> for Report {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
         existing(inode, request.pos)
+    }
+}
+
+/// Telling user space where the extended attributes are: those in the inode or, if there are none, those
+/// in the block.
+pub struct ReportAttributes;
+
+impl Begin<RdaxFs> for ReportAttributes {
+    fn begin(inode: &INode, request: Request) -> Result<Map> {
+        let (place, len) = match xattr::place(inode)?.ok_or(ENOENT)? {
+            xattr::Place::INode { at, len } => (iomap::Place::Inline(at), len),
+            xattr::Place::Block(nr) => (
+                iomap::Place::Written(nr.get().wrapping_shl(inode.sb().block_bits())),
+                inode.sb().block_size() as u64,
+            ),
+        };
+        if request.pos >= len {
+            return Err(ENOENT);
+        }
+        Map::new(0, len, place)
     }
 }
 

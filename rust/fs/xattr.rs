@@ -190,6 +190,38 @@ pub fn get(inode: &INode, name: Name<'_>, to: &mut Buffer<'_>) -> Result {
     })
 }
 
+/// Where attributes are.
+pub enum Place {
+    /// In the inode: `len` bytes, the first of which is the byte `at` of the device.
+    INode {
+        /// The first byte, on the device.
+        at: u64,
+        /// How many bytes there are for attributes.
+        len: u64,
+    },
+    /// In a block.
+    Block(BlockNr),
+}
+
+/// Where the attributes of an inode are, if it has any: in the inode, or else in a block.
+pub fn place(inode: &INode) -> Result<Option<Place>> {
+    nofs(|| {
+        let sb = inode.sb();
+        let file_acl = inode.data().get_ref().file_acl.read();
+        let found = Found::read(inode, None)?;
+        if let [Some(area), _] = found.areas(inode)? {
+            if area.entries().next().is_some() {
+                let len = found.body.len() as u64;
+                let (nr, offset) = sb.inode_place(inode.ino())?;
+                let size = u64::from(sb.data().geometry().inode_size());
+                let at = (nr.get() << sb.block_bits()) + offset as u64 + size - len;
+                return Ok(Some(Place::INode { at, len }));
+            }
+        }
+        Ok((*file_acl).map(Place::Block))
+    })
+}
+
 /// Puts the names of all attributes that the current task may see.
 fn list(inode: &INode, to: &mut Buffer<'_>) -> Result {
     let trusted = vfs::capable_sys_admin();

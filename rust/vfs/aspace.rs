@@ -50,6 +50,9 @@ pub trait Operations: FileSystem {
     /// Mappings to tell user space.
     type Report: Begin<Self>;
 
+    /// Where the extended attributes are, to tell user space. [`ENOENT`] behind their end.
+    type ReportAttributes: Begin<Self>;
+
     /// The memory of the device that `sb` is on, if files on it can be in DAX mode.
     fn dax_device(sb: &SuperBlock<Self>) -> Option<&DaxDevice>;
 

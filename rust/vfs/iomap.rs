@@ -53,6 +53,8 @@ pub enum Place {
     Written(u64),
     /// The device, from this byte on; but it reads as zeros until it is written.
     Unwritten(u64),
+    /// The device, from this byte on, which is within a block of metadata: to be told, not to be read.
+    Inline(u64),
 }
 
 /// A range of a file and what backs it.
@@ -131,6 +133,7 @@ impl Map {
             Place::Hole => (bindings::IOMAP_HOLE, u64::MAX),
             Place::Written(addr) => (bindings::IOMAP_MAPPED, addr),
             Place::Unwritten(addr) => (bindings::IOMAP_UNWRITTEN, addr),
+            Place::Inline(addr) => (bindings::IOMAP_INLINE, addr),
         };
         iomap.offset = self.offset as i64;
         iomap.length = self.len;
@@ -500,14 +503,15 @@ pub(super) unsafe extern "C" fn fiemap<T: aspace::Operations>(
     // SAFETY: As the VFS promises.
     let inode = unsafe { INode::<T>::from_raw(inode) };
     let _guard = inode.lock_shared();
-    // SAFETY: The inode is valid, and `info` the VFS's.
+    let info = info.cast::<bindings::fiemap_extent_info>();
+    // SAFETY: The inode is valid, and `info` the VFS's. iomap refuses the flag that says what to ask for.
     unsafe {
-        bindings::iomap_fiemap(
-            inode.as_ptr(),
-            info.cast(),
-            start,
-            len,
-            Ops::<T, T::Report>::TABLE,
-        )
+        let attributes = (*info).fi_flags & bindings::FIEMAP_FLAG_XATTR != 0;
+        (*info).fi_flags &= !bindings::FIEMAP_FLAG_XATTR;
+        let ops = match attributes {
+            true => Ops::<T, T::ReportAttributes>::TABLE,
+            false => Ops::<T, T::Report>::TABLE,
+        };
+        bindings::iomap_fiemap(inode.as_ptr(), info, start, len, ops)
     }
 }

@@ -32,6 +32,32 @@ pub fn trim(file: impl AsFd, start: u64, len: u64, min_len: u64) -> io::Result<u
     Ok(range[1])
 }
 
+/// Where the extended attributes are, by `FS_IOC_FIEMAP`: the byte of the device, how many there are, and the
+/// flags of the one extent. Nothing if there are none.
+pub fn place_of_attributes(file: impl AsFd) -> io::Result<Option<(u64, u64, u32)>> {
+    const FS_IOC_FIEMAP: u64 = 0xc020_660b;
+    const FLAG_XATTR: u32 = 2;
+    #[derive(Default)]
+    #[repr(C)]
+    struct Fiemap {
+        start: u64,
+        len: u64,
+        flags: u32,
+        mapped: u32,
+        count: u32,
+        reserved: u32,
+        logical: u64,
+        physical: u64,
+        length: u64,
+        reserved64: [u64; 2],
+        extent_flags: u32,
+        reserved32: [u32; 3],
+    }
+    let mut map = Fiemap { len: u64::MAX, flags: FLAG_XATTR, count: 1, ..Fiemap::default() };
+    ioctl(file, FS_IOC_FIEMAP, &mut map)?;
+    Ok((map.mapped > 0).then_some((map.physical, map.length, map.extent_flags)))
+}
+
 /// `FIFREEZE`.
 pub fn freeze(file: impl AsFd) -> io::Result<()> {
     ioctl(file, FIFREEZE, &mut 0_u32)

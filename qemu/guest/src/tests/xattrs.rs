@@ -4,7 +4,7 @@
 use super::{free, pattern, refused};
 use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::stage;
-use crate::sys::{self, End};
+use crate::sys::{self, attrs, End};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{self, XattrFlags};
 use rustix::io::Errno;
@@ -16,6 +16,7 @@ use std::path::Path;
 
 pub fn tests() -> Vec<Test> {
     vec![
+        Test::new("xattrs::fiemap", BOTH, fiemap),
         Test::new("xattrs::set_and_get", BOTH, set_and_get),
         Test::new("xattrs::limits", BOTH, limits),
         Test::new("xattrs::kinds", RAM, kinds),
@@ -106,6 +107,28 @@ fn set_and_get(bed: &mut Bed) -> Result<()> {
     })?;
     ensure!(seen == End::Exit(0), "an ordinary user sees trusted attributes");
     refused(set(&path, "nonsense.x", b""), Errno::OPNOTSUPP, "an unknown prefix")
+}
+
+/// `FIEMAP_FLAG_XATTR`: the bytes it names are those of the attribute.
+fn fiemap(bed: &mut Bed) -> Result<()> {
+    const INLINE: u32 = 0x200;
+    let value = pattern(7, 0, 2000);
+    for (name, attribute, bytes, inline) in
+        [("here", "user.here", &value[..40], true), ("there", "user.there", &value[..], false)]
+    {
+        let file = bed.create(name)?;
+        ensure!(
+            attrs::place_of_attributes(&file)?.is_none(),
+            "{name}: a place before there is any"
+        );
+        set(&bed.path(name), attribute, bytes)?;
+        // Of metadata, what the device's cache has is what is written.
+        let (at, len, flags) = attrs::place_of_attributes(&file)?.context("no place")?;
+        ensure!((flags & INLINE != 0) == inline, "{name}: flags {flags:#x}");
+        let found = bed.image.peek(at, len as usize)?;
+        ensure!(found.windows(bytes.len()).any(|window| window == bytes), "{name}: not at {at}");
+    }
+    Ok(())
 }
 
 fn limits(bed: &mut Bed) -> Result<()> {
