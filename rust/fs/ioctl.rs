@@ -16,6 +16,7 @@ use kernel::{
 };
 
 use super::{
+    identity,
     inode,
     mount,
     trim,
@@ -104,7 +105,7 @@ pub fn ioctl(file: &File<RdaxFs>, cmd: u32, arg: usize) -> Result<isize> {
         }
         GETFSLABEL => {
             let mut label = [0; VOLUME_NAME + 1];
-            let name = mount::volume_name(sb)?;
+            let name = identity::volume_name(sb)?;
             for (to, from) in label.iter_mut().zip(name) {
                 *to = from;
             }
@@ -147,7 +148,7 @@ fn set_label(file: &File<RdaxFs>, arg: usize) -> Result {
         *to = from;
     }
     let _access = file.want_write()?;
-    mount::set_volume_name(file.inode().sb(), &name)
+    identity::set_volume_name(file.inode().sb(), &name)
 }
 
 fn get_uuid(file: &File<RdaxFs>, arg: usize) -> Result {
@@ -162,7 +163,7 @@ fn get_uuid(file: &File<RdaxFs>, arg: usize) -> Result {
     let mut writer = user(arg, UUID_HEADER + UUID_SIZE).writer();
     writer.write_slice(&header)?;
     writer.write_slice(&[0; 4])?;
-    writer.write_slice(&mount::uuid(file.inode().sb())?)
+    writer.write_slice(&identity::uuid(file.inode().sb())?)
 }
 
 /// Sets the UUID on the disk, which counts from the next mount on. [`EOPNOTSUPP`] where checksums begin
@@ -180,5 +181,5 @@ fn set_uuid(file: &File<RdaxFs>, arg: usize) -> Result {
     }
     let uuid = read(arg.wrapping_add(UUID_HEADER))?;
     let _access = file.want_write()?;
-    mount::set_uuid(file.inode().sb(), &uuid)
+    identity::set_uuid(file.inode().sb(), &uuid)
 }

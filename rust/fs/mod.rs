@@ -33,6 +33,7 @@ pub mod file;
 pub mod fileattr;
 pub mod group;
 pub mod ialloc;
+pub mod identity;
 pub mod inode;
 pub mod ioctl;
 pub mod iomap;

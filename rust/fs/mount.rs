@@ -39,6 +39,7 @@ use crate::{
             OFFSET,
             SIZE, //
         },
+        BlockRun,
         Csum,
         Geometry, //
     },
@@ -346,7 +347,7 @@ impl Place {
 }
 
 /// The super block, as it is on the disk or about to be.
-fn read_super(sb: &SuperBlock) -> Result<DiskSuperBlock> {
+pub fn read_super(sb: &SuperBlock) -> Result<DiskSuperBlock> {
     let mut bytes = [0; SIZE];
     sb.data().get_ref().place.lock().read(&mut bytes)?;
     Ok(DiskSuperBlock::from_bytes(&bytes).clone())
@@ -367,6 +368,28 @@ fn changed(
     write(&bytes)
 }
 
+/// Changes the backup of the super block that a group begins with: one credit. One that is not right is left
+/// as it is.
+pub fn update_backup_in(
+    tx: &Transaction<'_>,
+    group: BlockRun,
+    change: impl FnOnce(&mut DiskSuperBlock),
+) -> Result {
+    let sb = tx.sb();
+    let place = Place {
+        buffer: sb.read_buffer(group.start().get())?,
+        offset: 0,
+    };
+    let mut bytes = [0; SIZE];
+    place.read(&mut bytes)?;
+    if Geometry::parse(&bytes, crc32c, sb.device_bytes()).is_err() {
+        return Ok(());
+    }
+    changed(&place, change, |bytes| {
+        tx.write_at(&place.buffer, place.offset, bytes, None)
+    })
+}
+
 /// Changes the super block as part of a transaction: one credit.
 pub fn update_super_in(tx: &Transaction<'_>, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
     let place = tx.sb().data().get_ref().place.lock();
@@ -378,7 +401,11 @@ pub fn update_super_in(tx: &Transaction<'_>, change: impl FnOnce(&mut DiskSuperB
 /// Changes the super block on the disk, past the journal, in which nothing may be.
 ///
 /// Works in whatever state the file system is: see [`Transaction::for_super_block`].
-fn update_super(sb: &SuperBlock, wait: bool, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
+pub fn update_super(
+    sb: &SuperBlock,
+    wait: bool,
+    change: impl FnOnce(&mut DiskSuperBlock),
+) -> Result {
     let place = sb.data().get_ref().place.lock();
     changed(&place, change, |bytes| {
         Transaction::for_super_block(sb).write_at(&place.buffer, place.offset, bytes, None)
@@ -582,45 +609,6 @@ pub fn shut_down_as(sb: &SuperBlock, how: u32) -> Result {
 /// Whether there is nothing to be written to the super block.
 fn is_quiet(sb: &SuperBlock) -> bool {
     sb.is_read_only() || is_shut_down(sb)
-}
-
-/// The volume's name, with zeroes behind it.
-pub fn volume_name(sb: &SuperBlock) -> Result<[u8; 16]> {
-    let mut bytes = [0; SIZE];
-    sb.data().get_ref().place.lock().read(&mut bytes)?;
-    let mut name = [0; 16];
-    let stored = DiskSuperBlock::from_bytes(&bytes).volume_name();
-    for (to, from) in name.iter_mut().zip(stored) {
-        *to = *from;
-    }
-    Ok(name)
-}
-
-/// Changes the super block at once, through the journal if there is one.
-fn change_super(sb: &SuperBlock, change: impl FnOnce(&mut DiskSuperBlock)) -> Result {
-    sb.check_running()?;
-    let Some(journal) = &sb.data().get_ref().journal else {
-        return update_super(sb, true, change);
-    };
-    update_super_in(&Transaction::start(sb, Credits(1))?, change)?;
-    journal.force_commit()
-}
-
-/// Sets [`volume_name`], at once.
-pub fn set_volume_name(sb: &SuperBlock, name: &[u8; 16]) -> Result {
-    change_super(sb, |disk| disk.set_volume_name(name))
-}
-
-/// The UUID on the disk.
-pub fn uuid(sb: &SuperBlock) -> Result<[u8; 16]> {
-    let mut bytes = [0; SIZE];
-    sb.data().get_ref().place.lock().read(&mut bytes)?;
-    Ok(*DiskSuperBlock::from_bytes(&bytes).uuid())
-}
-
-/// Sets [`uuid`], at once.
-pub fn set_uuid(sb: &SuperBlock, uuid: &[u8; 16]) -> Result {
-    change_super(sb, |disk| disk.set_uuid(uuid))
 }
 
 /// See [`FileSystem::put_super`](crate::vfs::FileSystem::put_super).
