@@ -21,6 +21,7 @@ use super::{
         Which, //
     },
     mount::SuperData,
+    trim,
     INode,
     SuperBlock,
     Transaction, //
@@ -365,5 +366,6 @@ pub fn free_blocks(tx: &Transaction<'_>, inode: &INode, run: BlockRun) -> Result
         done += len;
     }
     data.freed.store(tx.tid(), Relaxed);
+    trim::note(tx, run);
     Ok(())
 }

@@ -23,6 +23,7 @@ use super::{
     namei,
     orphan,
     symlink,
+    trim,
     value,
     xattr,
     INode,
@@ -567,6 +568,7 @@ pub fn evict(inode: &INode, delete: bool) {
         }
         sb_err!(inode.sb(), "inode {}: not freed: {:?}", inode.ino(), error);
     }
+    trim::discard_freed(inode.sb());
 }
 
 /// Frees the blocks of an inode, and then its number, and what is left of it in the transaction in which

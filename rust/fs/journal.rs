@@ -109,6 +109,17 @@ pub fn open(
     Ok(Some(journal))
 }
 
+/// There is no journal, with the option `norecovery`: what it holds stays as it is, and is not seen.
+pub fn leave(fc: &Context, disk: &DiskSuperBlock) -> Result<Option<Journal>> {
+    if disk.needs_recovery() && !fc.is_read_only() {
+        fc.error(fmt!(
+            "norecovery: the journal needs recovery; mount with -o ro"
+        ));
+        return Err(EROFS);
+    }
+    Ok(None)
+}
+
 /// The journal on the device that the super block, or the option, names.
 fn on_device(
     sb: &SuperBlock,

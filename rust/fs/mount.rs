@@ -23,6 +23,7 @@ use super::{
     orphan,
     quota,
     stats::Stats,
+    trim,
     xattr::ExtendedAttributes,
     INode,
     SuperBlock,
@@ -31,7 +32,10 @@ use super::{
 use crate::{
     ondisk::{
         self,
-        feature::RoCompat,
+        feature::{
+            Compat,
+            RoCompat, //
+        },
         inode::Time,
         superblock::{
             State,
@@ -101,6 +105,9 @@ pub struct SuperData {
     /// The orphans. See [`orphan`].
     #[pin]
     pub orphans: Mutex<orphan::List>,
+    /// What is to be discarded. See [`trim`].
+    #[pin]
+    pub discards: Mutex<trim::Freed>,
     /// The DAX side of the device, if files can be mapped directly at all.
     pub dax: Option<DaxDevice>,
     /// Where writeback of the page cache is completed.
@@ -153,7 +160,11 @@ impl SuperData {
 
     /// The user and the group that get the reserved blocks besides root.
     pub fn reserved_for(&self) -> (u32, u32) {
-        self.reserved_for
+        let (uid, gid) = self.options.lock().reserved_for();
+        (
+            uid.unwrap_or(self.reserved_for.0),
+            gid.unwrap_or(self.reserved_for.1),
+        )
     }
 
     /// Free blocks that only extent trees get.
@@ -182,17 +193,18 @@ pub fn fill_super(
     if !fc.is_read_only() {
         check_writable(sb.device_is_read_only(), fc, &geometry)?;
     }
-    let journal = journal::open(
-        sb,
-        fc,
-        &geometry,
-        DiskSuperBlock::from_bytes(&bytes),
-        &options,
-    )?;
+    let disk = DiskSuperBlock::from_bytes(&bytes);
+    let journal = match options.norecovery() {
+        true => journal::leave(fc, disk)?,
+        false => journal::open(sb, fc, &geometry, disk, &options)?,
+    };
     // Recovery may have changed it.
     Place::find(sb)?.read(&mut bytes)?;
     let geometry = Geometry::parse(&bytes, crc32c, device).map_err(|error| refuse(fc, error))?;
     let disk = DiskSuperBlock::from_bytes(&bytes);
+    if options.discard() && sb.discard_granularity().is_none() {
+        sb_warn!(sb, "discard: the device does not discard");
+    }
     if !disk.state().valid || disk.state().error {
         sb_warn!(
             sb,
@@ -240,6 +252,7 @@ pub fn fill_super(
             freed: Atomic::new(journal.as_ref().map_or(0, Journal::latest)),
             journal,
             orphans <- new_mutex!(KVec::new(), "rdaxfs_orphans"),
+            discards <- new_mutex!(KVec::new(), "rdaxfs_discards"),
             dax,
             completions: writeback::Queue::new(sb.id())?,
             stats <- sysfs::Directory::new(sb, Stats::default()),
@@ -536,6 +549,9 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
     if options.dax() != data.options().dax() {
         return fc.invalid(fmt!("dax= cannot change while mounted"));
     }
+    if options.norecovery() != data.options().norecovery() {
+        return fc.invalid(fmt!("norecovery cannot change while mounted"));
+    }
     if options.enforced_quotas() != data.options().enforced_quotas() {
         return fc.invalid(fmt!(
             "quota options cannot change while mounted; see quotaon(8)"
@@ -555,6 +571,15 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
                 return Err(EROFS);
             }
             check_writable(sb.device_is_read_only(), fc, data.get_ref().geometry())?;
+            let has_journal = data.geometry().compat().contains(Compat::HAS_JOURNAL);
+            if has_journal && data.journal.is_none() && !data.options().norecovery() {
+                fc.error(fmt!("the journal was not opened; unmount and mount again"));
+                return Err(EROFS);
+            }
+            if data.journal.is_none() && read_super(sb)?.needs_recovery() {
+                fc.error(fmt!("the journal needs recovery; unmount and mount again"));
+                return Err(EROFS);
+            }
             begin_writing(sb)?;
             sb.begin_read_write();
             quota::resume(sb)
@@ -651,6 +676,7 @@ pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
     }
     if wait {
         sb.flush_device()?;
+        trim::discard_freed(sb);
     }
     Ok(())
 }
@@ -691,13 +717,17 @@ pub fn journal_aborted(sb: &SuperBlock) {
 pub fn statfs(sb: &SuperBlock) -> Result<StatFs> {
     let data = sb.data().get_ref();
     let geometry = data.geometry();
+    let overhead = match data.options().minixdf() {
+        true => 0,
+        false => data.overhead,
+    };
     let free_blocks = data.groups.free_blocks();
     let reserved = data.reserved_blocks().saturating_add(data.tree_reserve());
     let (low, high) = geometry.uuid().split_at(8);
     let word = |half: &[u8]| half.first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
     Ok(StatFs {
         magic: MAGIC,
-        blocks: geometry.blocks().end().saturating_sub(data.overhead),
+        blocks: geometry.blocks().end().saturating_sub(overhead),
         free_blocks,
         available_blocks: free_blocks.saturating_sub(reserved),
         files: geometry.inodes().into(),

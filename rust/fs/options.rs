@@ -148,6 +148,14 @@ pub struct Options {
     data: Option<Data>,
     /// `barrier` and `nobarrier`.
     barrier: Option<bool>,
+    /// `discard` and `nodiscard`.
+    discard: bool,
+    /// `norecovery` and `noload`.
+    norecovery: bool,
+    /// `minixdf` and `bsddf`.
+    minixdf: bool,
+    /// `resuid=` and `resgid=`; what the super block says if they were not given.
+    reserved_for: (Option<u32>, Option<u32>),
 }
 
 const OPT_DAX: u8 = 0;
@@ -167,10 +175,18 @@ const OPT_DATA: u8 = 33;
 const OPT_BARRIER: u8 = 34;
 const OPT_NOBARRIER: u8 = 35;
 const OPT_JOURNAL_DEV: u8 = 36;
+const OPT_DISCARD: u8 = 37;
+const OPT_NODISCARD: u8 = 38;
+const OPT_NORECOVERY: u8 = 39;
+const OPT_BSDDF: u8 = 40;
+const OPT_MINIXDF: u8 = 41;
+const OPT_RESUID: u8 = 42;
+const OPT_RESGID: u8 = 43;
 
 const OPT_ACL: u8 = 10;
 const OPT_NOACL: u8 = 11;
-const OPT_USER_XATTR: u8 = 12;
+/// What ext4 knows and here is always so, or tells how to do what is not done here; see [`TABLE`].
+const OPT_IGNORED: u8 = 12;
 
 static DAX: [Choice; 4] = [
     Choice::new(Dax::INode.name(), Dax::INode as u8),
@@ -210,13 +226,50 @@ const TABLE: &[Parameter] = &[
     Parameter::flag(c"noquota", OPT_NOQUOTA),
     Parameter::flag(c"acl", OPT_ACL),
     Parameter::flag(c"noacl", OPT_NOACL),
-    Parameter::flag(c"user_xattr", OPT_USER_XATTR),
     Parameter::u32(c"commit", OPT_COMMIT),
     Parameter::choice(c"data", OPT_DATA, &DATA),
     Parameter::flag(c"barrier", OPT_BARRIER),
     Parameter::u32(c"barrier", OPT_BARRIER),
     Parameter::flag(c"nobarrier", OPT_NOBARRIER),
     Parameter::u32(c"journal_dev", OPT_JOURNAL_DEV),
+    Parameter::flag(c"discard", OPT_DISCARD),
+    Parameter::flag(c"nodiscard", OPT_NODISCARD),
+    Parameter::flag(c"norecovery", OPT_NORECOVERY),
+    Parameter::flag(c"noload", OPT_NORECOVERY),
+    Parameter::flag(c"bsddf", OPT_BSDDF),
+    Parameter::flag(c"minixdf", OPT_MINIXDF),
+    Parameter::u32(c"resuid", OPT_RESUID),
+    Parameter::u32(c"resgid", OPT_RESGID),
+    // As always, and as with ext4 by now.
+    Parameter::flag(c"user_xattr", OPT_IGNORED),
+    // Blocks are allocated when they are written to, and stay unwritten until the data is on them.
+    Parameter::flag(c"delalloc", OPT_IGNORED),
+    Parameter::flag(c"nodelalloc", OPT_IGNORED),
+    Parameter::flag(c"auto_da_alloc", OPT_IGNORED),
+    Parameter::u32(c"auto_da_alloc", OPT_IGNORED),
+    Parameter::flag(c"noauto_da_alloc", OPT_IGNORED),
+    Parameter::flag(c"dioread_nolock", OPT_IGNORED),
+    Parameter::flag(c"dioread_lock", OPT_IGNORED),
+    Parameter::flag(c"nodioread_nolock", OPT_IGNORED),
+    // Tables of inodes are zeroed when inodes are taken from them.
+    Parameter::flag(c"init_itable", OPT_IGNORED),
+    Parameter::u32(c"init_itable", OPT_IGNORED),
+    Parameter::flag(c"noinit_itable", OPT_IGNORED),
+    // The journal has checksums if the image has.
+    Parameter::flag(c"journal_checksum", OPT_IGNORED),
+    Parameter::flag(c"nojournal_checksum", OPT_IGNORED),
+    // Whatever the image says of its stripes, the allocator looks at the device.
+    Parameter::u32(c"stripe", OPT_IGNORED),
+    // Blocks are never taken from the metadata of groups.
+    Parameter::flag(c"block_validity", OPT_IGNORED),
+    Parameter::flag(c"noblock_validity", OPT_IGNORED),
+    // There is no cache of blocks of attributes.
+    Parameter::flag(c"nombcache", OPT_IGNORED),
+    Parameter::flag(c"no_mbcache", OPT_IGNORED),
+    // Bitmaps are read when they are needed.
+    Parameter::flag(c"prefetch_block_bitmaps", OPT_IGNORED),
+    Parameter::flag(c"no_prefetch_block_bitmaps", OPT_IGNORED),
+    Parameter::u32(c"inode_readahead_blks", OPT_IGNORED),
     Parameter::END,
 ];
 
@@ -273,6 +326,26 @@ impl Options {
         self.barrier.unwrap_or(true)
     }
 
+    /// Whether blocks that were freed are discarded.
+    pub fn discard(&self) -> bool {
+        self.discard
+    }
+
+    /// Whether the journal is left alone.
+    pub fn norecovery(&self) -> bool {
+        self.norecovery
+    }
+
+    /// Whether `statfs(2)` counts the blocks that metadata takes as well.
+    pub fn minixdf(&self) -> bool {
+        self.minixdf
+    }
+
+    /// The user and the group that get the reserved blocks besides root, as far as it was said.
+    pub fn reserved_for(&self) -> (Option<u32>, Option<u32>) {
+        self.reserved_for
+    }
+
     /// Takes an option that was parsed. Of several the last one counts, as everywhere.
     pub fn parse(&mut self, opt: u8, value: Value) -> Result {
         match (opt, value) {
@@ -301,8 +374,14 @@ impl Options {
             (OPT_NOQUOTA, Value::Flag) => self.quotas = 0,
             (OPT_ACL, _) => self.acl = Some(true),
             (OPT_NOACL, _) => self.acl = Some(false),
-            // As always, and as with ext4 by now.
-            (OPT_USER_XATTR, _) => {}
+            (OPT_IGNORED, _) => {}
+            (OPT_DISCARD, _) => self.discard = true,
+            (OPT_NODISCARD, _) => self.discard = false,
+            (OPT_NORECOVERY, _) => self.norecovery = true,
+            (OPT_BSDDF, _) => self.minixdf = false,
+            (OPT_MINIXDF, _) => self.minixdf = true,
+            (OPT_RESUID, Value::Number(uid)) => self.reserved_for.0 = Some(uid),
+            (OPT_RESGID, Value::Number(gid)) => self.reserved_for.1 = Some(gid),
             (OPT_COMMIT, Value::Number(n)) if n <= MAX_COMMIT => self.commit = Some(n),
             (OPT_DATA, Value::Number(0)) => self.data = Some(Data::Ordered),
             (OPT_DATA, Value::Number(_)) => self.data = Some(Data::Writeback),
@@ -347,6 +426,21 @@ impl Options {
             Some(true) => seq_print!(m, ",barrier"),
             Some(false) => seq_print!(m, ",nobarrier"),
             None => {}
+        }
+        for (given, name) in [
+            (self.discard, c"discard"),
+            (self.norecovery, c"norecovery"),
+            (self.minixdf, c"minixdf"),
+        ] {
+            if given {
+                seq_print!(m, ",{}", name);
+            }
+        }
+        if let Some(uid) = self.reserved_for.0 {
+            seq_print!(m, ",resuid={}", uid);
+        }
+        if let Some(gid) = self.reserved_for.1 {
+            seq_print!(m, ",resgid={}", gid);
         }
     }
 }

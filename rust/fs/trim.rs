@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Telling the device which blocks are free (`FITRIM`).
+//! Telling the device which blocks are free: all of a range when asked (`FITRIM`), and with the mount option
+//! `discard` those that were freed, when the transaction that did it is committed.
 //!
-//! Invariant: a block that is discarded is free, and stays so meanwhile: its group is locked.
+//! For the latter nobody waits: it is done when the next file is removed, or with all that is synced.
+//!
+//! Invariant: a block that is discarded is free, and was so at the last commit, so that no crash gives it
+//! back to a file; and it stays free meanwhile: its group is locked.
 
 use super::{
     group::{
@@ -14,10 +18,23 @@ use super::{
     Transaction, //
 };
 use crate::{
-    ondisk::bitmap,
-    vfs::Credits, //
+    ondisk::{
+        bitmap,
+        BlockRun, //
+    },
+    vfs::{
+        journal::Tid,
+        nofs,
+        Credits, //
+    },
 };
 use kernel::prelude::*;
+
+/// Runs that wait to be discarded, each with the transaction that freed it, the first one first.
+pub type Freed = KVec<(Tid, BlockRun)>;
+
+/// So many runs may wait. What there is beyond that is not discarded, until somebody asks for it.
+const MAX_FREED: usize = 1024;
 
 /// `struct fstrim_range`: bytes of the device, and the least free bytes in a row to care about.
 #[derive(Clone, Copy)]
@@ -100,8 +117,10 @@ fn trim_group(
     }
     let tx = Transaction::start(sb, Credits(1))?;
     let bitmap = Bitmap::open(&tx, group, Which::Blocks)?;
+    let uncommitted = bitmap.with_uncommitted()?;
+    let in_use = uncommitted.as_ref().unwrap_or(&bitmap.bits);
     let mut done = 0;
-    for free in bitmap::clear_runs(&bitmap.bits, wanted) {
+    for free in bitmap::clear_runs(in_use, wanted) {
         let len = u64::from(free.end.saturating_sub(free.start));
         if len >= least {
             sb.discard(first.saturating_add(free.start.into()), len)?;
@@ -112,4 +131,63 @@ fn trim_group(
         }
     }
     Ok(done)
+}
+
+/// Notes that a run was freed by the transaction, with the option `discard`.
+pub fn note(tx: &Transaction<'_>, run: BlockRun) {
+    let data = tx.sb().data().get_ref();
+    if !data.options().discard() || tx.sb().discard_granularity().is_none() {
+        return;
+    }
+    let mut freed = data.discards.lock();
+    if freed.len() < MAX_FREED {
+        // What is not noted is not discarded.
+        let _ = freed.push((tx.tid(), run), GFP_KERNEL);
+    }
+}
+
+/// Discards what transactions have freed that are committed by now. No transaction may run on this task.
+pub fn discard_freed(sb: &SuperBlock) {
+    let data = sb.data().get_ref();
+    let committed = |tid| {
+        let journal = data.journal.as_ref();
+        journal.is_none_or(|journal| journal.is_committed(tid))
+    };
+    let first_committed = |freed: &Freed| freed.first().is_some_and(|(tid, _)| committed(*tid));
+    // Evicting an inode takes the lock as well.
+    nofs(|| {
+        let runs = {
+            let mut freed = data.discards.lock();
+            if !first_committed(&freed) {
+                return;
+            }
+            // Others go on noting meanwhile.
+            core::mem::take(&mut *freed)
+        };
+        for (tid, run) in runs {
+            if committed(tid) {
+                // An error was reported, or is the device's: what it does not discard is free all the same.
+                let _ = discard_run(sb, run);
+            } else {
+                let _ = data.discards.lock().push((tid, run), GFP_KERNEL);
+            }
+        }
+    });
+}
+
+/// Discards what is still free of a run.
+fn discard_run(sb: &SuperBlock, run: BlockRun) -> Result {
+    let data = sb.data().get_ref();
+    let least = sb.discard_granularity().ok_or(EOPNOTSUPP)?;
+    let least = u64::from(least).div_ceil(1 << sb.block_bits());
+    let wanted = run.start().get()..run.end();
+    let first = data.geometry().group_of(run.start()).0;
+    for group in data.groups.round(first) {
+        let blocks = data.geometry().group_blocks(group.nr());
+        if !blocks.is_ok_and(|blocks| blocks.start().get() < wanted.end) {
+            break;
+        }
+        trim_group(sb, group, wanted.clone(), least)?;
+    }
+    Ok(())
 }

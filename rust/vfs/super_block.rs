@@ -146,6 +146,15 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         Ok(unsafe { Buffer::from_raw(NonNull::new(bh).ok_or(EIO)?) })
     }
 
+    /// Bytes that the device discards at once, and at least; nothing if it does not discard.
+    pub fn discard_granularity(&self) -> Option<u32> {
+        // SAFETY: `s_bdev` is an open block device.
+        match unsafe { bindings::rdaxfs_bdev_discard_granularity(self.bdev()) } {
+            0 => None,
+            granularity => Some(granularity),
+        }
+    }
+
     /// Starts reading the block `nr`, which will be wanted soon.
     pub fn read_ahead(&self, nr: u64) {
         // SAFETY: The device is open, and the size is the one it was set to.
@@ -268,15 +277,6 @@ impl<T: FileSystem> SuperBlock<T> {
             to_result(bindings::bdev_freeze(self.bdev()))?;
             f();
             to_result(bindings::bdev_thaw(self.bdev()))
-        }
-    }
-
-    /// Bytes that the device discards at once, and at least; nothing if it does not discard.
-    pub fn discard_granularity(&self) -> Option<u32> {
-        // SAFETY: `s_bdev` is an open block device.
-        match unsafe { bindings::rdaxfs_bdev_discard_granularity(self.bdev()) } {
-            0 => None,
-            granularity => Some(granularity),
         }
     }
 

@@ -25,6 +25,8 @@ pub fn tests() -> Vec<Test> {
         Test::new("attributes::uuid", BOTH, uuid),
         Test::new("attributes::freeze", ALL, freeze),
         Test::new("attributes::trim", BOTH, trim),
+        Test::bare("attributes::discard", RAM, discard),
+        Test::bare("attributes::backups", RAM, backups),
         Test::new("attributes::shutdown_clean", ALL, shutdown_clean),
         Test::new("attributes::shutdown_refuses", ALL, shutdown_refuses).corrupt(),
     ]
@@ -270,6 +272,51 @@ fn trim(bed: &mut Bed) -> Result<()> {
     drop(root);
     bed.again()?;
     ensure!(std::fs::read(bed.path("kept"))? == pattern(1, 0, 500_000), "a file was discarded");
+    Ok(())
+}
+
+/// What a removed file had is discarded once its removal is committed, and only with the option.
+fn discard(bed: &mut Bed) -> Result<()> {
+    for (options, discarded) in [("nodiscard", false), ("discard", true)] {
+        bed.mkfs("64M", &[])?;
+        bed.mount_with(options)?;
+        let root = File::open(bed.dir())?;
+        let bytes = pattern(3, 0, 1 << 20);
+        std::fs::write(bed.path("gone"), &bytes)?;
+        std::fs::write(bed.path("kept"), &bytes)?;
+        rustix::fs::syncfs(&root)?;
+        let blocks = bed.image.ask("blocks gone")?;
+        let block = blocks.split_whitespace().next().context("no blocks")?.parse::<u64>()?;
+        std::fs::remove_file(bed.path("gone"))?;
+        rustix::fs::syncfs(&root)?;
+        drop(root);
+        // A ram disk forgets what is discarded.
+        let left = bed.image.peek(block * 4096, 4096)?;
+        let expected = if discarded { vec![0; 4096] } else { bytes[..4096].to_vec() };
+        ensure!(left == expected, "{options}: block {block} is not what it should be");
+        ensure!(std::fs::read(bed.path("kept"))? == bytes, "{options}: a file was discarded");
+        bed.unmount()?;
+    }
+    Ok(())
+}
+
+/// The label reaches every backup of the super block, each of which e2fsck could use.
+fn backups(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("300M", &[])?;
+    bed.mount()?;
+    attrs::set_label(File::open(bed.dir())?, "in all of them")?;
+    bed.unmount()?;
+    let device = bed.image.device().to_string_lossy().into_owned();
+    for backup in ["0", "32768"] {
+        let text = match backup {
+            "0" => stage::run("dumpe2fs", &["-h", &device])?,
+            _ => stage::run(
+                "dumpe2fs",
+                &["-h", "-o", &format!("superblock={backup}"), "-o", "blocksize=4096", &device],
+            )?,
+        };
+        ensure!(text.contains("in all of them"), "backup {backup}: {text}");
+    }
     Ok(())
 }
 

@@ -20,6 +20,8 @@ use std::path::Path;
 pub fn tests() -> Vec<Test> {
     vec![
         Test::bare("mount::options_shown", INODE, options_shown),
+        Test::bare("mount::options_of_ext4", RAM, options_of_ext4),
+        Test::bare("mount::reserved_for_user", RAM, reserved_for_user),
         Test::bare("mount::unknown_options", INODE, unknown_options),
         Test::bare("mount::last_option_counts", INODE, last_option_counts),
         Test::bare("mount::messages_of_the_context", INODE, messages_of_the_context),
@@ -69,6 +71,82 @@ fn options_shown(bed: &mut Bed) -> Result<()> {
         bed.mount_with(&ours.join(",")).context("mounting with what was shown")?;
         bed.unmount()?;
     }
+    Ok(())
+}
+
+/// What ext4 takes, and changes nothing here, is taken and not shown; the rest has its effect.
+fn options_of_ext4(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    for option in [
+        "delalloc",
+        "nodelalloc",
+        "auto_da_alloc",
+        "auto_da_alloc=0",
+        "noauto_da_alloc",
+        "dioread_nolock",
+        "init_itable",
+        "init_itable=10",
+        "noinit_itable",
+        "journal_checksum",
+        "stripe=512",
+        "block_validity",
+        "user_xattr",
+    ] {
+        bed.mount_with(option)?;
+        let shown = bed.mounted().shown()?;
+        let word = option.split('=').next().unwrap_or(option);
+        ensure!(!shown.contains(word), "{option} is shown: {shown}");
+        bed.unmount()?;
+    }
+    for refusal in ["stripe", "delalloc=1", "discard=1", "data=journal", "resuid=root"] {
+        refused(bed.try_mount(refusal), Errno::INVAL, refusal)?;
+    }
+    let mut blocks = Vec::new();
+    for (options, expected) in [
+        ("minixdf,bsddf", ""),
+        ("bsddf,minixdf", "minixdf"),
+        ("nodiscard,discard", "discard"),
+        ("resuid=7,resgid=8", "resuid=7,resgid=8"),
+    ] {
+        bed.mount_with(options)?;
+        let shown = bed.mounted().shown()?;
+        ensure!(shown.contains(expected), "{options}: {shown}");
+        ensure!(expected == "minixdf" || !shown.contains("minixdf"), "{options}: {shown}");
+        blocks.push(statfs(bed.dir())?.f_blocks);
+        bed.unmount()?;
+    }
+    ensure!(blocks[1] == (64 << 20) / 4096 && blocks[0] < blocks[1], "{blocks:?} blocks");
+    Ok(())
+}
+
+/// `resuid=`: an ordinary user gets the reserved blocks, another does not.
+fn reserved_for_user(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &["-m", "20"])?;
+    bed.mount_with("resuid=1000")?;
+    let path = bed.path("file");
+    let file = File::create(&path)?;
+    let fill = |user| {
+        sys::in_child(|| {
+            let full = || {
+                sys::become_user(user)?;
+                for at in 0..64 {
+                    rustix::fs::fallocate(
+                        &file,
+                        rustix::fs::FallocateFlags::empty(),
+                        at << 20,
+                        1 << 20,
+                    )?;
+                }
+                Ok::<(), std::io::Error>(())
+            };
+            i32::from(full().is_ok())
+        })
+    };
+    let left = || -> Result<u64> { Ok(statfs(bed.dir())?.f_bfree) };
+    fill(1001)?;
+    let others = left()?;
+    fill(1000)?;
+    ensure!(others > 2000 && left()? < others / 2, "{others} left to 1000, who left {}", left()?);
     Ok(())
 }
 

@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("recovery::ext4s_by_us", BOTH, ext4s_by_us),
         Test::bare("recovery::our_own", BOTH, our_own),
         Test::bare("recovery::read_only", RAM, read_only),
+        Test::bare("recovery::norecovery", RAM, norecovery),
         Test::bare("recovery::orphans", BOTH, orphans),
         Test::bare("recovery::orphans_of_ext4", BOTH, orphans_of_ext4),
         Test::bare("recovery::freed_blocks_wait", BOTH, freed_blocks_wait),
@@ -139,6 +140,30 @@ fn read_only(bed: &mut Bed) -> Result<()> {
     expected.same(&seen, "before the crash", "after it")?;
     mount.remount("rw").context("remount")?;
     fs::write(mount.dir().join("written"), "x")?;
+    mount.unmount()?;
+    copy.fsck()
+}
+
+/// With `norecovery` the journal stays as it is, and what is in it is not seen: that goes read-only alone.
+fn norecovery(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(RARELY)?;
+    work(bed.dir())?;
+    let root = File::open(bed.dir())?;
+    rustix::fs::syncfs(&root)?;
+    let copy = crash(bed, 64 << 20)?;
+    let mount = |options| copy.try_mount(&bed.config.fstype, options);
+    refused(mount("norecovery"), Errno::ROFS, "norecovery for writing")?;
+    let seen = copy.mount(&bed.config.fstype, "ro,noload")?;
+    ensure!(seen.shown()?.contains("norecovery"), "{}", seen.shown()?);
+    ensure!(fs::read_dir(seen.dir())?.count() <= 1, "the journal was replayed");
+    ensure!(seen.remount("rw").is_err(), "remounted for writing");
+    seen.unmount()?;
+    let state = crate::stage::run("dumpe2fs", &["-h", &copy.device().to_string_lossy()])?;
+    ensure!(state.contains("needs_recovery"), "the journal was taken for empty");
+    let expected = Manifest::of(bed.dir(), Facts::All)?;
+    let mount = copy.mount(&bed.config.fstype, "")?;
+    expected.same(&Manifest::of(mount.dir(), Facts::All)?, "before the crash", "after it")?;
     mount.unmount()?;
     copy.fsck()
 }
