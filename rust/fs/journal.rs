@@ -44,6 +44,7 @@ use crate::{
             Journal,
             Run, //
         },
+        sb_err,
         sb_info,
         Context,
         New, //
@@ -77,9 +78,11 @@ pub fn open(
     }
     if sb.device_is_read_only() {
         if recover {
-            fc.error(fmt!(
+            // Not to the mounting program, which has its own words for this error.
+            sb_err!(
+                sb,
                 "the journal needs recovery, and the device is read-only"
-            ));
+            );
             return Err(EROFS);
         }
         return Ok(None);
