@@ -11,7 +11,9 @@
 //! | `met/<point>` | how often, of those, the other side of the race came to the same file meanwhile |
 //!
 //! The other side of a reader's point is a change of mode; that of a point of the change is whoever
-//! takes a lock that keeps the mode, even if that is all it comes to.
+//! takes a lock that keeps the mode, even if that is all it comes to. At [`Point::Read`],
+//! [`Point::Write`] and [`Point::DirectDone`] nobody is met: the reader holds `i_rwsem`, which the VFS takes
+//! before it asks for a change, so the other side waits where it cannot be counted.
 
 /// Declares [`Point`], and the names of the files.
 macro_rules! points {

@@ -4,6 +4,7 @@
 
 use crate::kmsg::{self, Kmsg};
 use crate::manifest::{Facts, Manifest};
+use crate::points;
 use crate::report::{Outcome, Report};
 use crate::stage::{self, Config, Image, Mount};
 use anyhow::{Context, Result};
@@ -295,6 +296,7 @@ pub fn run<'t>(
             return Ok(STUCK);
         }
     }
+    points::report()?;
     Ok(if report.finish(junit)? { 0 } else { 1 })
 }
 

@@ -9,6 +9,7 @@ mod events;
 mod harness;
 mod kmsg;
 mod manifest;
+mod points;
 mod report;
 mod smaps;
 mod soak;

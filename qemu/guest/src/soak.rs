@@ -2,6 +2,7 @@
 //! `make soak`: the attacks on the live change of mode, again and again, and one line of figures.
 
 use crate::harness::{run_one, select, Test, KERNEL_SAYS};
+use crate::points;
 use crate::report::{Outcome, Report};
 use crate::stage::Config;
 use crate::tests::switch::Tally;
@@ -44,8 +45,9 @@ pub fn run(
         }
     }
     let good = report.finish(junit)?;
+    let races = points::report()?;
     println!(
-        "soak: {:.0} min, {runs} tests; {sum}; {complaints} complaints of the kernel; {}",
+        "soak: {:.0} min, {runs} tests; {sum}; {races}; {complaints} complaints of the kernel; {}",
         begun.elapsed().as_secs_f64() / 60.0,
         if good { "e2fsck and ext4 content after each" } else { "FAILED" }
     );

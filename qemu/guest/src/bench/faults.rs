@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Rows about page faults: the first touch of every page of a file, and a page that is mapped and
-//! unmapped again and again.
+//! Rows about page faults: the first touch of every page of a file, a touch of every page that is
+//! cached, and a page that is mapped and unmapped again and again.
 
 use super::rows;
 use super::rows::Row;
@@ -9,7 +9,7 @@ use crate::stage::Mount;
 use crate::sys::{Mapping, PAGE};
 use anyhow::Result;
 use rustix::mm::Advice;
-use std::fs::File;
+use std::fs::{self, File};
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 
@@ -44,6 +44,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     mount.unmount()?;
     first_touch(bench, &Touch { row: &rows::READ_HOLE, write: false, huge: false }, HOLE)?;
     first_touch(bench, &Touch { row: &rows::WRITE_HOLE, write: true, huge: false }, HOLE)?;
+    refault(bench)?;
     remap(bench)
 }
 
@@ -84,6 +85,27 @@ fn first_touch(bench: &mut Bench, touch: &Touch, len: usize) -> Result<()> {
         Ok(())
     })?;
     drop((map, file));
+    mount.unmount().map(|_| ())
+}
+
+/// Touches every page of a file that is cached, or was mapped by DAX before, in a new mapping. The kernel
+/// is kept from mapping the pages around, so that each touch is a fault that reaches the handler.
+fn refault(bench: &mut Bench) -> Result<()> {
+    const AROUND: &str = "/sys/kernel/debug/fault_around_bytes";
+    let mount = bench.who.mount()?;
+    let file = File::open(mount.dir().join("file"))?;
+    let touch = || -> Result<u64> {
+        let map = Mapping::read_only(&file, HOLE)?;
+        map.advise(Advice::LinuxNoHugepage)?;
+        Ok(black_box(map.touch_read()))
+    };
+    touch()?;
+    let usual = fs::read_to_string(AROUND)?;
+    fs::write(AROUND, PAGE.to_string())?;
+    let done = bench.time(&rows::REFAULT, HOLE / PAGE, touch);
+    fs::write(AROUND, usual.trim())?;
+    done?;
+    drop(file);
     mount.unmount().map(|_| ())
 }
 

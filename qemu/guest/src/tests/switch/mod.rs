@@ -37,6 +37,7 @@ use crate::sys::{self, PAGE};
 use anyhow::{ensure, Context, Result};
 use std::fmt;
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -125,9 +126,10 @@ impl Tally {
 
     /// Adds to the sum of what the tests of this run have left.
     pub fn leave(&self) -> Result<()> {
-        let line = self.all().map(|n| n.load(SeqCst).to_string()).join(" ");
+        let line = self.all().map(|n| n.load(SeqCst).to_string()).join(" ") + "\n";
         let path = Path::new(SCRATCH).join(format!("{}{}", Self::FILE, std::process::id()));
-        Ok(std::fs::write(path, line)?)
+        let mut file = File::options().append(true).create(true).open(path)?;
+        Ok(file.write_all(line.as_bytes())?)
     }
 
     /// The sum of all that was left; nothing is left after that.
@@ -139,8 +141,10 @@ impl Tally {
                 continue;
             }
             let text = std::fs::read_to_string(entry.path())?;
-            for (to, word) in sum.all().into_iter().zip(text.split(' ')) {
-                to.fetch_add(word.parse().context("the tally")?, SeqCst);
+            for line in text.lines() {
+                for (to, word) in sum.all().into_iter().zip(line.split(' ')) {
+                    to.fetch_add(word.parse().context("the tally")?, SeqCst);
+                }
             }
             std::fs::remove_file(entry.path())?;
         }

@@ -3,19 +3,21 @@
 //! protects, and the other side of the race comes along meanwhile. Only a module for the debug kernel
 //! has these points. 5, and a test for each lock and each second look (`make mutants`).
 
-use super::maps::{by_calls, by_mapping};
-use super::{attack_for, is_dax, needs_live, prepared, Tally, LEN};
+use super::maps::{by_calls, by_mapping, whole};
+use super::{attack_for, is_dax, needs_live, prepared, rest};
+use super::{Go, Lane, Tally, Worker, LEN, PATIENCE};
 use crate::counters::Counters;
 use crate::harness::{Bed, Test, INODE};
+use crate::points::Point;
 use crate::stage::run;
-use crate::sys::{self, Child, End, Mapping, PAGE};
+use crate::sys::{self, Aligned, Child, End, Mapping, PAGE};
 use crate::tests::{pattern, read_at, refused};
 use crate::{skip, smaps};
 use anyhow::{bail, ensure, Context, Result};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,55 +30,39 @@ pub fn tests() -> Vec<Test> {
         Test::new("switch::stored_meanwhile", INODE, stored_meanwhile),
         Test::new("switch::writeback_meanwhile", INODE, writeback_meanwhile),
         Test::new("switch::frozen", INODE, frozen),
+        Test::new("switch::faults_together", INODE, faults_together),
         Test::new("switch::windows", INODE, windows).seconds(300),
     ]
 }
 
-const POINTS: &str = "/sys/kernel/debug/rdaxfs";
-
 /// A point at which the module sleeps, as long as this lives.
-struct Delay {
-    point: String,
-    hits: u64,
-    met: u64,
-}
+struct Delay(Point);
 
 impl Delay {
     fn at(point: &str, length: Duration) -> Result<Self> {
-        if !Path::new(POINTS).join("delay").exists() {
+        if Point::all()?.is_empty() {
             skip!("this module has no points at which it can be made to sleep");
         }
-        let (hits, met) = (Self::count("hits", point)?, Self::count("met", point)?);
-        let delay = Self { point: point.to_owned(), hits, met };
-        fs::write(delay.file(), length.as_micros().to_string()).context(delay.point.clone())?;
+        let delay = Self(Point::of(point)?);
+        Point::sleep(point, length)?;
         Ok(delay)
     }
 
-    fn file(&self) -> PathBuf {
-        Path::new(POINTS).join("delay").join(&self.point)
+    /// Nobody goes to sleep here from now on.
+    fn end(&self) -> Result<()> {
+        Point::sleep(&self.0.name, Duration::ZERO)
     }
 
-    fn count(what: &str, point: &str) -> Result<u64> {
-        let path = Path::new(POINTS).join(what).join(point);
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Ok(text.trim().parse()?)
-    }
-
-    /// How often the module went to sleep here.
-    fn hits(&self) -> Result<u64> {
-        Ok(Self::count("hits", &self.point)? - self.hits)
-    }
-
-    /// How often the other side of the race came while it slept.
-    fn met(&self) -> Result<u64> {
-        Ok(Self::count("met", &self.point)? - self.met)
+    /// What came of it so far.
+    fn seen(&self) -> Result<Point> {
+        Ok(Point::of(&self.0.name)?.since(&self.0))
     }
 
     /// Waits until somebody sleeps here, for the first time.
     fn wait(&self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while self.hits()? == 0 {
-            ensure!(Instant::now() < deadline, "nobody came by {}", self.point);
+        while self.seen()?.hits == 0 {
+            ensure!(Instant::now() < deadline, "nobody came by {}", self.0.name);
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
@@ -86,7 +72,7 @@ impl Delay {
 impl Drop for Delay {
     fn drop(&mut self) {
         // A delay that stays only slows the next tests.
-        let _ = fs::write(self.file(), "0");
+        let _ = self.end();
     }
 }
 
@@ -273,7 +259,7 @@ fn writeback_meanwhile(bed: &mut Bed) -> Result<()> {
             let syncer = scope.spawn(|| Ok(other.sync_all()?));
             delay.wait()?;
             // Its own writeback need not sleep.
-            fs::write(delay.file(), "0")?;
+            delay.end()?;
             let done = tally.change(&file, !dax)?;
             ensure!(done, "round {round}: refused");
             let bytes = pattern(round.into(), 0, 40 * PAGE);
@@ -327,40 +313,94 @@ fn frozen(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
-/// A storm at every point there is, with a short sleep there.
+/// Faults in one file do not wait for each other: all sleep at once while they hold what keeps the mode.
+fn faults_together(bed: &mut Bed) -> Result<()> {
+    const FAULTS: u32 = 8;
+    let file = prepared(bed, "file")?;
+    for (dax, point) in [(false, "fault"), (true, "dax_fault")] {
+        sys::set_xflag_dax(&file, dax)?;
+        file.sync_all()?;
+        fs::write("/proc/sys/vm/drop_caches", "1")?;
+        let maps: std::result::Result<Vec<_>, Errno> =
+            (0..FAULTS).map(|_| Mapping::read_only(&file, LEN)).collect();
+        let (maps, delay) = (maps?, Delay::at(point, ms(400))?);
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            for (n, map) in maps.iter().enumerate() {
+                scope.spawn(move || map.read((64 * n + 5) * PAGE, 1));
+            }
+        });
+        let (took, slept) = (begun.elapsed(), delay.seen()?.hits);
+        ensure!(slept >= FAULTS.into(), "{point}: only {slept} slept");
+        let together = ms(400) * FAULTS / 2;
+        ensure!(took < together, "{point}: {slept} sleeps of 400 ms took {} ms", took.as_millis());
+        println!("{point}: {slept} sleeps of 400 ms took {} ms", took.as_millis());
+    }
+    Ok(())
+}
+
+/// Writes past the page cache, and reads what is there then.
+fn directly(direct: &File, lane: usize, lanes: usize) -> Worker<'_> {
+    Box::new(move |go| {
+        let mut lane = Lane::new(lane, lanes);
+        for round in 0.. {
+            if !go.on() {
+                break;
+            }
+            let begun = Instant::now();
+            for place in lane.some(round) {
+                let at = lane.at(place) as u64;
+                direct.write_all_at(&Aligned::of(&lane.renew(place)), at)?;
+                lane.check(go, place, &read_at(go.file, at, PAGE)?, "written directly")?;
+            }
+            rest(begun);
+        }
+        whole(go, &lane)
+    })
+}
+
+/// A storm at every point there is, with a short sleep there, until the other side of the race has come
+/// while somebody slept.
 fn windows(bed: &mut Bed) -> Result<()> {
     needs_live(bed)?;
-    let points = Path::new(POINTS).join("delay");
-    if !points.exists() {
+    let points = Point::all()?;
+    if points.is_empty() {
         skip!("this module has no points at which it can be made to sleep");
     }
-    let mut names = Vec::new();
-    for entry in fs::read_dir(points)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    let limit = Duration::from_secs_f64(match bed.config.short {
-        true => 1.0,
-        false => bed.config.seconds.unwrap_or(60).max(20) as f64 / names.len() as f64,
-    });
+    let limit = match bed.config.short {
+        true => ms(200),
+        false => Duration::from_secs(bed.config.seconds.unwrap_or(60)) / points.len() as u32,
+    };
     let file = prepared(bed, "file")?;
-    for name in names {
-        file.write_all_at(&pattern(0, 0, LEN), 0)?;
+    let mut options = File::options();
+    let direct = options.write(true).custom_flags(OFlags::DIRECT.bits() as i32);
+    let direct = direct.open(bed.path("file"))?;
+    let syncer = |go: &Go| -> Result<()> {
+        while go.on() {
+            go.file.sync_all()?;
+            rest(Instant::now());
+        }
+        Ok(())
+    };
+    for Point { name, .. } in points {
         let delay = Delay::at(&name, ms(3))?;
-        let syncer: super::Worker = Box::new(|go| {
-            while go.on() {
-                go.file.sync_all()?;
-                super::rest(Instant::now());
+        let deadline = Instant::now() + PATIENCE;
+        let seen = loop {
+            file.write_all_at(&pattern(0, 0, LEN), 0)?;
+            // Direct writes beside stores to the same folios are promised nothing by the kernel.
+            let workers: Vec<Worker> = match name.as_str() {
+                "direct_done" => vec![directly(&direct, 0, 2), by_calls(1, 2)],
+                _ => vec![by_mapping(0, 3), by_mapping(1, 3), by_calls(2, 3), Box::new(syncer)],
+            };
+            attack_for(limit, &file, 0, workers).with_context(|| name.clone())?;
+            let seen = delay.seen()?;
+            if seen.was_hit() {
+                break seen;
             }
-            Ok(())
-        });
-        let workers = vec![by_mapping(0, 3), by_mapping(1, 3), by_calls(2, 3), syncer];
-        attack_for(limit, &file, 0, workers).with_context(|| name.clone())?;
-        println!(
-            "{name}: slept {} times, met the other side {} times",
-            delay.hits()?,
-            delay.met()?
-        );
+            let (hits, late) = (seen.hits, Instant::now() > deadline);
+            ensure!(!late, "{name}: slept {hits} times, and nobody came meanwhile");
+        };
+        println!("{name}: slept {} times, met the other side {} times", seen.hits, seen.met);
     }
     Ok(())
 }
