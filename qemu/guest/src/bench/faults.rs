@@ -89,7 +89,8 @@ fn first_touch(bench: &mut Bench, touch: &Touch, len: usize) -> Result<()> {
 }
 
 /// Touches every page of a file that is cached, or was mapped by DAX before, in a new mapping. The kernel
-/// is kept from mapping the pages around, so that each touch is a fault that reaches the handler.
+/// is kept from mapping the pages around, so that each fault reaches the handler; it still maps all of
+/// a folio at once.
 fn refault(bench: &mut Bench) -> Result<()> {
     const AROUND: &str = "/sys/kernel/debug/fault_around_bytes";
     let Ok(usual) = fs::read_to_string(AROUND) else {

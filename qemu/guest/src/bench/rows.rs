@@ -85,8 +85,8 @@ pub static READ_HOLE: Row = cost("read-hole", "first read of a page of a hole", 
 pub static WRITE_HOLE: Row = cost("write-hole", "first write of a page of a hole", Target::None);
 /// Of a page that is cached, or was mapped by DAX before.
 pub static REMAP: Row = cost("remap", "mmap, touch, munmap of a cached page", Target::None);
-/// Of a page that is cached, or was mapped by DAX before, each in a fault of its own.
-pub static REFAULT: Row = cost("refault", "read fault of a cached page", Target::None);
+/// Of a page that is cached, or was mapped by DAX before; no faults are saved by mapping pages around.
+pub static REFAULT: Row = cost("refault", "touch of a cached page, no fault-around", Target::None);
 /// As [`READ_HUGE`] on an image made for huge pages.
 pub static READ_ALIGNED: Row =
     cost("read-aligned", "first read of a page, aligned image", Target::Instructions(20.0));
