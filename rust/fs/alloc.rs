@@ -329,7 +329,7 @@ pub fn free_blocks(tx: &Transaction<'_>, inode: &INode, run: BlockRun) -> Result
             sb,
             "freeing blocks",
             at,
-            fmt!("metadata of a group"),
+            fmt!("metadata of a group, or the journal"),
         ));
     }
     let mut done = 0;

@@ -29,6 +29,7 @@ use crate::{
     },
     vfs::{
         self,
+        journal::Run,
         Buffer, //
     },
 };
@@ -127,10 +128,11 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Reads all descriptors and checks them. The error tells of which group.
+    /// Reads all descriptors and checks them, and where the `journal` is. The error tells of which group.
     pub fn load(
         sb: &vfs::SuperBlock<RdaxFs, vfs::New>,
         geometry: &Geometry,
+        journal: &[Run],
     ) -> Result<Self, LoadError> {
         let mut groups = KVVec::with_capacity(geometry.groups() as usize, GFP_KERNEL)?;
         let (mut free_blocks, mut free_inodes) = (0, 0);
@@ -157,6 +159,10 @@ impl Groups {
             let group = KBox::pin_init(Group::new(nr, buffer, offset, desc), GFP_KERNEL)?;
             groups.push(group, GFP_KERNEL)?;
         }
+        for run in journal {
+            let run = geometry.run(run.start, run.len);
+            zone.add_journal(run.map_err(|_| LoadError::Overlap)?)?;
+        }
         Ok(Self {
             groups,
             zone: zone.finish()?.ok_or(LoadError::Overlap)?,
@@ -170,7 +176,7 @@ impl Groups {
         self.groups.get(nr as usize).map(|group| &**group)
     }
 
-    /// Whether one of the blocks holds the metadata of a group, and so cannot be a file's.
+    /// Whether one of the blocks holds the metadata of a group, or the journal, and so cannot be a file's.
     pub fn has_metadata(&self, run: BlockRun) -> bool {
         self.zone.overlaps(run)
     }
@@ -225,7 +231,7 @@ pub struct FlexGroup {
 pub enum LoadError {
     /// The descriptor of the group is not right.
     Corrupt(u32, ondisk::Error),
-    /// The metadata of groups overlaps.
+    /// The metadata of groups, or the journal, overlaps.
     Overlap,
     /// Something else.
     Other(Error),

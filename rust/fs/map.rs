@@ -211,7 +211,7 @@ fn walk(inode: &INode, lblk: u32) -> Result<Mapping> {
                 inode.sb(),
                 "extent",
                 at,
-                fmt!("metadata of a group"),
+                fmt!("metadata of a group, or the journal"),
             ));
         }
         extents.recent.set(Some(extent));

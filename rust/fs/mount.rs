@@ -219,26 +219,18 @@ pub fn fill_super(
     if options.acl() {
         sb.set_posix_acl();
     }
-    let groups = Groups::load(sb, &geometry).map_err(|error| match error {
+    let runs = journal.as_ref().map_or(&[][..], Journal::runs);
+    let groups = Groups::load(sb, &geometry, runs).map_err(|error| match error {
         LoadError::Corrupt(nr, error) => {
             fc.error(fmt!("group {}: {}", nr, format_args!("{error}")));
             EUCLEAN
         }
         LoadError::Overlap => {
-            fc.error(fmt!("the metadata of groups overlaps"));
+            fc.error(fmt!("the metadata of groups, or the journal, overlaps"));
             EUCLEAN
         }
         LoadError::Other(error) => error,
     })?;
-    let mut runs = journal.iter().flat_map(|journal| journal.runs());
-    if runs.any(|run| {
-        geometry
-            .run(run.start, run.len)
-            .map_or(true, |run| groups.has_metadata(run))
-    }) {
-        fc.error(fmt!("the journal lies in the metadata of groups"));
-        return Err(EUCLEAN);
-    }
     let failed_before = journal.as_ref().is_some_and(Journal::take_error);
     if failed_before {
         sb_warn!(sb, "the journal was aborted; running e2fsck is recommended");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the metadata of the groups is: blocks that no file may have.
+//! Where the metadata of the groups and the journal are: blocks that no file may have.
 //!
-//! Invariant: the runs ascend, do not touch, and do not change while mounted. An image in which the
-//! metadata of groups overlaps is refused at mount.
+//! Invariant: the runs ascend, do not touch, and do not change while mounted. An image in which some of
+//! them overlap is refused at mount.
 
 use crate::ondisk::{
     group::GroupDesc,
@@ -18,7 +18,7 @@ use kernel::prelude::*;
 /// kind of several groups often lies in a row.
 const KINDS: usize = 4;
 
-/// The blocks of the groups' metadata.
+/// The blocks of the groups' metadata and of the journal.
 pub struct Zone {
     runs: KVVec<Range<u64>>,
 }
@@ -56,6 +56,11 @@ impl Builder {
         Ok(())
     }
 
+    /// Adds a part of the journal.
+    pub fn add_journal(&mut self, run: BlockRun) -> Result {
+        Ok(self.runs.push(run.start().get()..run.end(), GFP_KERNEL)?)
+    }
+
     /// What was collected; nothing if some of it overlaps.
     pub fn finish(mut self) -> Result<Option<Zone>> {
         for last in self.last {
@@ -81,7 +86,7 @@ impl Builder {
 }
 
 impl Zone {
-    /// Whether one of the blocks is a group's.
+    /// Whether one of the blocks is a group's, or the journal's.
     pub fn overlaps(&self, run: BlockRun) -> bool {
         let after = self.runs.partition_point(|meta| meta.start < run.end());
         let before = after.checked_sub(1).and_then(|nr| self.runs.get(nr));
