@@ -5,13 +5,13 @@
 # The commands run in the Debian 13 root that scripts/in-root makes, unless TOOLS=host. A kernel
 # tree of the user's own (KDIR=) is worked on with the user's tools.
 
-KERNEL ?= $(if $(DEBUG)$(filter soak,$(MAKECMDGOALS)),debug,$(if $(filter bench mutants xfstests,$(MAKECMDGOALS)),plain,debian))
+KERNEL ?= $(if $(DEBUG)$(filter fuzz soak,$(MAKECMDGOALS)),debug,$(if $(filter bench crash mutants xfstests,$(MAKECMDGOALS)),plain,debian))
 MINUTES ?= 60
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
 
 kbuild_targets := modules modules_install rust-analyzer
-commands := $(kbuild_targets) vm shell run bench test soak mutants xfstests lint fuzz doc
+commands := $(kbuild_targets) vm shell run bench test soak crash mutants xfstests lint fuzz doc
 .PHONY: all help clean distclean try try-test $(commands)
 
 all: modules
@@ -34,7 +34,7 @@ try try-test:
 
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
 # From here on in the root, to which these variables are passed.
-export KERNEL CMD V MINUTES
+export KERNEL CMD V MINUTES OPERATIONS POINTS IMAGES SEED
 $(commands):
 	$(Q)scripts/in-root make $@
 else
@@ -81,7 +81,7 @@ kdir: modules
 vm shell: kdir
 else
 vm_run = qemu/vm --module $(module)
-vm shell run bench soak xfstests: modules
+vm shell run bench soak crash fuzz xfstests: modules
 endif
 
 vm:
@@ -104,6 +104,11 @@ test:
 soak:
 	$(Q)VM=--strict TIMEOUT=$$((($(MINUTES) + 15) * 60)) scripts/guest soak --minutes $(MINUTES)
 
+# The log of all writes is on a ram disk, which wants room.
+crash:
+	$(Q)VM=--strict MEM=4G PMEM_SIZE=1G TIMEOUT=$${TIMEOUT:-7200} scripts/guest crash \
+		$(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(POINTS),--points $(POINTS)) $(if $(SEED),--seed $(SEED))
+
 mutants:
 	$(Q)scripts/mutants $(PARTS)
 
@@ -113,8 +118,10 @@ xfstests:
 lint:
 	$(Q)scripts/lint
 
+# The parsers on the host, then images in a guest, whose kernel says what was wrong with them.
 fuzz:
 	$(Q)CARGO_TARGET_DIR=$(CURDIR)/out/fuzz rust/ondisk/fuzz/run $(SECONDS)
+	$(Q)VM=--strict TIMEOUT=14400 scripts/guest hostile $(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED))
 
 doc:
 	$(Q)scripts/doc out/doc

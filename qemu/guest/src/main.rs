@@ -4,11 +4,14 @@
 
 mod bench;
 mod counters;
+mod crash;
 mod demo;
 mod events;
 mod harness;
+mod hostile;
 mod kmsg;
 mod manifest;
+mod mapper;
 mod points;
 mod report;
 mod smaps;
@@ -68,6 +71,31 @@ enum Verb {
         #[arg(long, value_name = "FILE", default_value = "/tmp/guest-soak.xml")]
         junit: PathBuf,
     },
+    /// Crash the file system after every write of a long work
+    Crash {
+        #[command(flatten)]
+        config: Config,
+        /// How many operations
+        #[arg(long, default_value_t = 10_000)]
+        operations: u32,
+        /// After how many writes at least
+        #[arg(long, default_value_t = 2_000)]
+        points: u32,
+        /// What the random numbers begin with
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Mount and use images whose metadata was changed at random
+    Hostile {
+        #[command(flatten)]
+        config: Config,
+        /// How many
+        #[arg(long, default_value_t = 5_000)]
+        images: u32,
+        /// The number of the first one
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Measure beside ext4 and XFS
     Bench {
         #[command(flatten)]
@@ -125,6 +153,16 @@ fn act(verb: Verb) -> Result<ExitCode> {
             config.prepare()?;
             let good = soak::run(&tests::all(), &config, minutes, &filter, &junit)?;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Crash { config, operations, points, seed } => {
+            config.prepare()?;
+            crash::run(&config, crash::Plan { operations, points, seed })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Hostile { config, images, seed } => {
+            config.prepare()?;
+            println!("hostile: {}", hostile::run(&config, "/dev/ram0", images, seed)?);
+            Ok(ExitCode::SUCCESS)
         }
         Verb::Bench { config, options } => {
             let good = bench::run(&config, &options)?;

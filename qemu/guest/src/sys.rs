@@ -18,6 +18,7 @@ use std::io;
 use std::ptr;
 
 pub mod attrs;
+pub mod mapper;
 pub mod quota;
 
 /// `FS_XFLAG_DAX` of `struct fsxattr`.

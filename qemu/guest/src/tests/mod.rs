@@ -4,8 +4,10 @@
 mod aio;
 mod attributes;
 mod corrupt;
+mod crash;
 mod data;
 mod extents;
+mod failing;
 mod fault;
 mod images;
 mod index;
@@ -55,6 +57,8 @@ pub fn all() -> Vec<Test> {
         attributes::tests,
         xattrs::tests,
         recovery::tests,
+        crash::tests,
+        failing::tests,
         corrupt::tests,
         tools::tests,
     ];
@@ -92,7 +96,7 @@ fn pattern(seed: u64, at: u64, len: usize) -> Vec<u8> {
 }
 
 /// Fails at the first byte in which the two differ.
-fn same_bytes(found: &[u8], expected: &[u8], what: &str) -> Result<()> {
+pub fn same_bytes(found: &[u8], expected: &[u8], what: &str) -> Result<()> {
     ensure!(
         found.len() == expected.len(),
         "{what}: {} bytes, expected {}",

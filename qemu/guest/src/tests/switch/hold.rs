@@ -2,8 +2,9 @@
 //! 7: pages that somebody holds without a mapping. A page that is written to by DMA must stay that of
 //! the file until that is through; the change is refused as long as it lasts.
 
-use super::{needs_live, Mapped, Tally, LEN};
+use super::{needs_live, Tally, LEN};
 use crate::harness::{Bed, Test, INODE};
+use crate::mapper::Mapped;
 use crate::sys::attack::{vmsplice, Pending, Registered};
 use crate::sys::Mapping;
 use crate::tests::{is_dax, pattern, read_at};

@@ -32,7 +32,7 @@ mod store;
 use super::{is_dax, pattern, same_bytes};
 use crate::harness::{Bed, Test};
 use crate::skip;
-use crate::stage::{run, SCRATCH};
+use crate::stage::SCRATCH;
 use crate::sys::{self, PAGE};
 use anyhow::{ensure, Context, Result};
 use std::fmt;
@@ -69,32 +69,6 @@ pub fn needs_live(bed: &Bed) -> Result<()> {
         skip!("{} changes the mode of a file only after its last close", bed.config.fstype);
     }
     Ok(())
-}
-
-/// A device of the device mapper. Removed on drop.
-struct Mapped(&'static str);
-
-impl Mapped {
-    /// Makes one of `sectors` sectors by the rest of its table; and says where it is.
-    fn new(name: &'static str, sectors: u64, rest: &str) -> Result<(Self, String)> {
-        let table = format!("0 {sectors} {rest}");
-        // Without the help of udev, which this guest does not have.
-        let flags = ["--noudevsync", "--noudevrules"];
-        let create = [&flags[..], &["create", name, "--table", &table]].concat();
-        if let Err(error) = run("dmsetup", &create) {
-            skip!("no device mapper: {error:#}");
-        }
-        let made = Self(name);
-        let minor = run("dmsetup", &["info", "-c", "--noheadings", "-o", "minor", name])?;
-        Ok((made, format!("/dev/dm-{}", minor.trim())))
-    }
-}
-
-impl Drop for Mapped {
-    fn drop(&mut self) {
-        // What is still open is removed when it is closed.
-        let _ = run("dmsetup", &["--noudevsync", "remove", "--deferred", self.0]);
-    }
 }
 
 /// How long a storm lasts, `long` seconds unless the command line says otherwise.

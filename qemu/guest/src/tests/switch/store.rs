@@ -2,8 +2,9 @@
 //! 8: writeback, truncation and hole punching beside the change, and what a crash finds after it.
 
 use super::maps::{by_calls, by_mapping, whole};
-use super::{attack, needs_live, prepared, rest, storm, Go, Lane, Mapped, Tally, Worker, LEN};
+use super::{attack, needs_live, prepared, rest, storm, Go, Lane, Tally, Worker, LEN};
 use crate::harness::{Bed, Test, INODE};
+use crate::mapper::Mapped;
 use crate::stage::Image;
 use crate::sys::{self, Mapping, DAX_FL, PAGE};
 use crate::tests::{is_dax, pattern, read_at};
