@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("switch::map_storm", INODE, map_storm).seconds(240),
         Test::new("switch::map_fixed_storm", INODE, map_fixed_storm).seconds(240),
         Test::new("switch::split_storm", INODE, split_storm).seconds(240),
+        Test::new("switch::moving_boundary", INODE, moving_boundary),
         Test::new("switch::populate", INODE, populate).seconds(240),
         Test::new("switch::userfaultfd", INODE, userfaultfd),
         Test::new("switch::userfaultfd_buffer", INODE, userfaultfd_buffer),
@@ -186,6 +187,36 @@ fn split_and_merge(lane: usize, lanes: usize) -> Worker<'static> {
 fn split_storm(bed: &mut Bed) -> Result<()> {
     let file = prepared(bed, "file")?;
     attack(bed, &file, 3, vec![split_and_merge(0, 2)])
+}
+
+/// The boundary of two mappings that touch moves to and fro. Both are out of the tree of VMAs then at the
+/// same time, and nothing else maps the file.
+fn moving_boundary(bed: &mut Bed) -> Result<()> {
+    let file = prepared(bed, "file")?;
+    let limit = storm(bed, 10).min(Duration::from_secs(10));
+    let map = Mapping::shared(&file, LEN)?;
+    map.protect(LEN / 2, LEN / 2, MprotectFlags::READ)?;
+    let go = Go::new(&file, limit, [0; 2]);
+    go.run(&[
+        Box::new(|go| {
+            while go.on() {
+                map.protect(LEN / 2, PAGE, MprotectFlags::READ | MprotectFlags::WRITE)?;
+                map.protect(LEN / 2, PAGE, MprotectFlags::READ)?;
+            }
+            Ok(())
+        }),
+        Box::new(|go| {
+            while go.on() {
+                ensure!(!go.change(!is_dax(go.file)?)?, "changed while mapped");
+            }
+            Ok(())
+        }),
+    ])?;
+    drop(map);
+    println!("{}", go.tally);
+    go.tally.leave()?;
+    ensure!(go.tally.change(&file, true)?, "refused after munmap");
+    go.tally.same(&read_at(&file, 0, LEN)?, &pattern(0, 0, LEN), "after the change")
 }
 
 /// While MADV_POPULATE fills page tables, and before and after.
