@@ -485,7 +485,7 @@ void *rdaxfs_posix_acl_to_xattr(const struct posix_acl *acl, size_t *size)
 
 bool rdaxfs_printk_ratelimit(void)
 {
-	static DEFINE_RATELIMIT_STATE(state, 5 * HZ, 20);
+	static DEFINE_RATELIMIT_STATE(state, 5 * HZ, 100);
 
 	return __ratelimit(&state);
 }

@@ -370,15 +370,21 @@ impl<'t> Bitmap<'t> {
             .encode(geometry, bytes)
             .map_err(|error| self.error("group descriptor", error))?;
 
-        // From here on nothing fails.
         let changed = match self.computed {
             true => 0..self.bits.len(),
             false => (range.start / 8) as usize..range.end.div_ceil(8) as usize,
         };
         let start = changed.start;
         let changed = self.bits.get(changed).ok_or(EIO)?;
+        let mut before = KVec::from_elem(0, changed.len(), GFP_KERNEL)?;
+        self.buffer.read_at(start, &mut before)?;
+
+        // From here on nothing fails.
         if self.which == Which::Blocks {
             self.tx.keep_committed(&self.buffer)?;
+            // What is kept may be older than the transaction that is being committed now, and say of a
+            // block which that one took, and this one frees, that it is free.
+            self.buffer.keep_bits(start, &before);
         }
         self.tx.write_at(&self.buffer, start, changed, None)?;
         self.tx.write_at(buffer, *offset, bytes, None)?;

@@ -118,8 +118,27 @@ impl Buffer {
     /// ([`keep_committed`](super::Transaction::keep_committed)) to those of `bits`. Whether there is
     /// anything kept, which ends when what was changed since is committed.
     pub fn merge_committed(&self, bits: &mut [u8]) -> bool {
+        self.with_kept(|kept| {
+            for (to, from) in bits.iter_mut().zip(kept) {
+                *to |= *from;
+            }
+        })
+    }
+
+    /// Adds `bits`, which begin at byte `start`, to what the journal was asked to keep, if there is
+    /// anything kept.
+    pub fn keep_bits(&self, start: usize, bits: &[u8]) {
+        self.with_kept(|kept| {
+            for (to, from) in kept.iter_mut().skip(start).zip(bits) {
+                *to |= from;
+            }
+        });
+    }
+
+    /// Calls `f` with what the journal keeps of the block. Whether it keeps anything.
+    fn with_kept(&self, f: impl FnOnce(&mut [u8])) -> bool {
         // SAFETY: `bh` is valid by the invariant. The count of the journal's head keeps it, and its lock
-        // keeps what it keeps, which is as long as the block.
+        // keeps what it keeps, which is as long as the block and nobody else's while the lock is held.
         unsafe {
             let Some(jh) = NonNull::new(bindings::jbd2_journal_grab_journal_head(self.as_ptr()))
             else {
@@ -129,10 +148,7 @@ impl Buffer {
             bindings::spin_lock(&raw mut (*jh).b_state_lock);
             let kept = (*jh).b_committed_data.cast::<u8>();
             if !kept.is_null() {
-                let kept = core::slice::from_raw_parts(kept, self.size());
-                for (to, from) in bits.iter_mut().zip(kept) {
-                    *to |= from;
-                }
+                f(core::slice::from_raw_parts_mut(kept, self.size()));
             }
             bindings::spin_unlock(&raw mut (*jh).b_state_lock);
             bindings::jbd2_journal_put_journal_head(jh);
