@@ -7,8 +7,9 @@
 //! under the group's lock. A run lies in one group.
 //!
 //! Where a run goes: the goal first, then the rest of its group, then the other groups in a round.
-//! Runs of 2 MiB and more go where they can be mapped by huge pages: where the block on the device
-//! has the same place within 2 MiB as the block in the file.
+//! Runs of 2 MiB and more, and of 256 KiB and more that begin another 2 MiB of their file, go where they
+//! can be mapped by huge pages: where the block on the device has the same place within 2 MiB as the block
+//! in the file, with room for all 2 MiB. The next run of the file has its goal right behind.
 
 use super::{
     error::{
@@ -64,6 +65,16 @@ pub struct Request {
     pub len: u32,
     /// Whether the blocks are nodes of an extent tree, for which some are kept.
     pub tree: bool,
+}
+
+impl Request {
+    /// Whether the file is likely to fill the `huge` blocks of which it gets `len` now: these are as many,
+    /// or a good part of them from the first on. Not so a few blocks here and there in a sparse file, which
+    /// would leave no 2 MiB free.
+    fn fills(&self, len: u32, huge: NonZero<u32>) -> bool {
+        let part = huge.get() / 8;
+        len >= huge.get() || (!self.tree && self.lblk % huge == 0 && len >= part)
+    }
 }
 
 /// Allocates a run of 1 to `request.len` blocks for `inode`, and counts them in `i_blocks`.
@@ -125,7 +136,7 @@ fn find(tx: &Transaction<'_>, inode: &INode, request: Request, len: u32) -> Resu
         len,
     };
     let huge = NonZero::new((SZ_2M >> sb.block_bits()) as u32);
-    let aligned = match huge.filter(|huge| len >= huge.get()) {
+    let aligned = match huge.filter(|huge| request.fills(len, *huge)) {
         Some(huge) => search.aligned(huge, request.lblk)?,
         None => None,
     };
@@ -187,7 +198,8 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// A run of whole units of `huge` blocks, or of what was wanted, that is aligned as `lblk` is.
+    /// A run that is aligned as `lblk` is, where whole units of `huge` blocks are free: of such units, or
+    /// of what was wanted.
     fn aligned(&self, huge: NonZero<u32>, lblk: u32) -> Result<Option<BlockRun>> {
         let bits = self.tx.sb().block_bits();
         let device = self.data.dax.as_ref().map_or(0, |dax| dax.start() >> bits);
@@ -202,7 +214,8 @@ impl<'t> Search<'t> {
             };
             let goal = self.goal_in(group);
             let found = self.take(group, |bits, all| {
-                bitmap::find_aligned(bits, all, goal, self.len, align)
+                let run = bitmap::find_aligned(bits, all, goal, self.len.max(huge.get()), align)?;
+                Some(run.start..run.end.min(run.start.saturating_add(self.len)))
             })?;
             if found.is_some() {
                 return Ok(found);

@@ -43,7 +43,6 @@ use crate::{
             Root, //
         },
         BlockNr,
-        BlockRun,
         Blocks,
         Csum, //
     },
@@ -57,7 +56,6 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sizes::SZ_2M,
     sync::atomic::{
         Acquire,
         Atomic,
@@ -276,7 +274,7 @@ pub fn allocate(
             lblk,
             tree: false,
         };
-        let run = claim(tx, inode, request)?;
+        let run = alloc::alloc_blocks(tx, inode, request)?;
         let added = (|| {
             if fill == Fill::Zeroed {
                 zero(inode, run.start(), run.len())?;
@@ -291,24 +289,6 @@ pub fn allocate(
         }
         added
     })
-}
-
-/// Allocates for `request`; for a large write to where a huge page of the file begins so that it can be
-/// one on the device.
-///
-/// The allocator aligns what is as large as a huge page. So that is asked for, and what was not wanted
-/// is given back: the next write of the file, which begins there, finds it free.
-fn claim(tx: &Transaction<'_>, inode: &INode, request: Request) -> Result<BlockRun> {
-    let huge = (SZ_2M >> inode.sb().block_bits()) as u32;
-    let mut len = request.len;
-    if len >= huge / 8 && request.lblk & huge.wrapping_sub(1) == 0 {
-        len = len.max(huge);
-    }
-    let run = alloc::alloc_blocks(tx, inode, Request { len, ..request })?;
-    if let Some(rest) = run.part(request.len, u32::MAX) {
-        alloc::free_blocks(tx, inode, rest)?;
-    }
-    run.part(0, request.len).ok_or(EIO)
 }
 
 /// Where the block for `lblk` is best: after that of the one before, or as far behind the file's first
