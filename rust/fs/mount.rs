@@ -612,9 +612,9 @@ pub fn shut_down_as(sb: &SuperBlock, how: u32) -> Result {
         _ if is_shut_down(sb) => Ok(()),
         0 => sb.while_frozen(|| shut_down(sb)),
         1 => {
-            let synced = sync_fs(sb, true);
+            let committed = commit(sb, true);
             shut_down(sb);
-            synced
+            committed
         }
         _ => {
             shut_down(sb);
@@ -653,11 +653,20 @@ pub fn put_super(sb: &SuperBlock) {
 /// See [`FileSystem::sync_fs`](crate::vfs::FileSystem::sync_fs).
 pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
     sb.check_running()?;
+    if !sb.is_read_only() {
+        sb.write_quotas()?;
+    }
+    commit(sb, wait)
+}
+
+/// Commits what was done: all that a crash would lose otherwise but grace times of quotas, which
+/// [`sync_fs`] may write, as it is called with `s_umount` held.
+pub fn commit(sb: &SuperBlock, wait: bool) -> Result {
+    sb.check_running()?;
     if sb.is_read_only() {
         return Ok(());
     }
     let data = sb.data().get_ref();
-    sb.write_quotas()?;
     if let Some(journal) = &data.journal {
         journal.commit_running(wait)?;
     } else {

@@ -87,7 +87,7 @@ pub fn trim(sb: &SuperBlock, range: Range) -> Result<Range> {
         return Err(EINVAL);
     }
     // What was freed lately is free on the disk as well before it is discarded.
-    super::mount::sync_fs(sb, true)?;
+    super::mount::commit(sb, true)?;
     let mut done = 0;
     for group in data.groups.round(0) {
         if u64::from(group.free_blocks()) >= least {

@@ -147,7 +147,7 @@ impl<T: FileSystem> SuperBlock<T> {
         }))
     }
 
-    /// Writes what of the quotas is not in their files yet: grace times.
+    /// Writes what of the quotas is not in their files yet: grace times. `s_umount` is held.
     pub fn write_quotas(&self) -> Result {
         if !self.has_quotas() {
             return Ok(());

@@ -5,7 +5,7 @@
 use super::refused;
 use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::sys::quota::{self, Kind, Quota, KINDS};
-use crate::sys::{self, End};
+use crate::sys::{self, attrs, End};
 use anyhow::{bail, ensure, Context, Result};
 use rustix::fs::{self, FallocateFlags, OFlags, CWD};
 use rustix::io::Errno;
@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("quota::projects", RAM, projects),
         Test::bare("quota::grace", RAM, grace),
         Test::bare("quota::remount", RAM, remount),
+        Test::bare("quota::shutdown", BOTH, shutdown),
         Test::bare("quota::with_ext4", RAM, with_ext4),
         Test::bare("quota::threads", RAM, threads),
         Test::bare("quota::bad_files", RAM, bad_files).corrupt(),
@@ -394,6 +395,21 @@ fn remount(bed: &mut Bed) -> Result<()> {
     bed.mkfs("64M", &[])?;
     refused(bed.try_mount("prjquota"), Errno::INVAL, "prjquota without projects")?;
     bed.mount()
+}
+
+/// What was done before a shutdown that writes the log is counted after it.
+fn shutdown(bed: &mut Bed) -> Result<()> {
+    let dir = start(bed)?;
+    let file = File::create(bed.path("dir/file"))?;
+    chown(bed.path("dir/file"), Some(USER), None)?;
+    fs::fallocate(&file, FallocateFlags::empty(), 0, MIB)?;
+    attrs::shut_down(&dir, 1)?;
+    drop((dir, file));
+    bed.unmount()?;
+    bed.mount_with(&options(bed))?;
+    let dir = File::open(bed.path("dir"))?;
+    ensure!(std::fs::metadata(bed.path("dir/file"))?.blocks() * 512 >= MIB, "the log was written");
+    same_as_inodes(bed.dir(), &dir, Kind::User, USER)
 }
 
 /// ext4 goes on with our quotas, and we with its.
