@@ -43,7 +43,7 @@ pub struct Options {
     /// A tree for the row about copying one
     #[arg(long, value_name = "DIR", default_value = "/usr/include")]
     tree: PathBuf,
-    /// Only these groups of rows: faults, aligned, data, names, mounts
+    /// Only these groups of rows: faults, aligned, together, data, names, mounts
     #[arg(long, value_name = "GROUP")]
     only: Vec<String>,
     /// Only these file systems
@@ -97,6 +97,7 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group { name: "faults", layout: Layout::Default, measure: faults::measure },
     Group { name: "aligned", layout: Layout::Aligned, measure: faults::measure_aligned },
+    Group { name: "together", layout: Layout::Default, measure: faults::measure_together },
     Group { name: "data", layout: Layout::Default, measure: data::measure },
     Group { name: "names", layout: Layout::ManyFiles, measure: names::measure },
     Group { name: "mounts", layout: Layout::Huge, measure: mounts::measure },

@@ -87,6 +87,15 @@ pub static WRITE_HOLE: Row = cost("write-hole", "first write of a page of a hole
 pub static REMAP: Row = cost("remap", "mmap, touch, munmap of a cached page", Target::None);
 /// Of a page that is cached, or was mapped by DAX before; no faults are saved by mapping pages around.
 pub static REFAULT: Row = cost("refault", "touch of a cached page, no fault-around", Target::None);
+/// As [`REFAULT`], cached in pages of 4 KiB: one fault for each.
+pub static REFAULT_SMALL: Row =
+    cost("refault-small", "the same, cached in pages of 4 KiB", Target::None);
+/// As [`REFAULT_SMALL`], on one CPU of several.
+pub static ALONE: Row = cost("alone", "the same, by one thread", Target::None);
+/// As [`ALONE`], by as many threads as there are CPUs, each with a file of its own.
+pub static APART: Row = cost("apart", "a thread on each CPU, a file each", Target::None);
+/// As [`APART`], each with a part of one file.
+pub static TOGETHER: Row = cost("together", "a thread on each CPU, one file", Target::None);
 /// As [`READ_HUGE`] on an image made for huge pages.
 pub static READ_ALIGNED: Row =
     cost("read-aligned", "first read of a page, aligned image", Target::Instructions(20.0));
@@ -195,6 +204,10 @@ pub static ALL: &[(&str, &[&Row])] = &[
             &READ_HOLE,
             &WRITE_HOLE,
             &REFAULT,
+            &REFAULT_SMALL,
+            &ALONE,
+            &APART,
+            &TOGETHER,
             &REMAP,
         ],
     ),
