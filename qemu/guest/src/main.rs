@@ -116,6 +116,9 @@ enum Verb {
     Demo {
         #[command(flatten)]
         config: Config,
+        /// A source tree, as a tar archive
+        #[arg(long, value_name = "TAR")]
+        source: PathBuf,
     },
 }
 
@@ -131,9 +134,9 @@ fn main() -> ExitCode {
 
 fn act(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Demo { config } => {
+        Verb::Demo { config, source } => {
             config.prepare()?;
-            Ok(if demo::run(&config)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if demo::run(&config, &source)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Verb::Test { filter, list: true, .. } => {
             harness::list(&tests::all(), &filter);
