@@ -91,7 +91,7 @@ fn depth(bed: &Bed, name: &str) -> Result<u32> {
 }
 
 fn fragmented(bed: &mut Bed) -> Result<()> {
-    let count = bed.config.amount(40_000, 3_000, 1_500);
+    let count = bed.config.amount(40_000, 3_000, 800);
     bed.mkfs("400M", &[])?;
     bed.mount()?;
     let file = bed.create("file")?;
@@ -453,7 +453,7 @@ fn fill_with_small_files(bed: &mut Bed) -> Result<()> {
 }
 
 fn fill_with_directories(bed: &mut Bed) -> Result<()> {
-    let (size, inodes) = bed.config.amount(("32M", "20000"), ("16M", "4000"), ("8M", "1500"));
+    let (size, inodes) = bed.config.amount(("32M", "20000"), ("16M", "4000"), ("8M", "500"));
     bed.mkfs(size, &["-N", inodes])?;
     bed.mount()?;
     std::fs::create_dir(bed.path("top"))?;

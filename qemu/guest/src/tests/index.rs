@@ -96,7 +96,7 @@ fn fill_and_empty(who: &str, path: &Path, names: usize) -> Result<()> {
 
 /// A million names, in one directory. The long form does it on ext4, too, to compare.
 fn many(bed: &mut Bed) -> Result<()> {
-    let names = bed.config.amount(1_000_000, 20_000, 4_000);
+    let names = bed.config.amount(1_000_000, 20_000, 1_000);
     if !bed.config.short {
         mkfs_for(bed, names)?;
         bed.by_ext4(|root| fill_and_empty("ext4", &root.join("dir"), names))?;
@@ -124,7 +124,7 @@ fn indexed(bed: &Bed, path: &str, levels: u32) -> Result<()> {
 
 /// Whoever makes, removes and renames names, the directory keeps its index.
 fn kept(bed: &mut Bed) -> Result<()> {
-    let names = bed.config.amount(3_000, 3_000, 600);
+    let names = bed.config.amount(3_000, 3_000, 200);
     let path = bed.path("dir");
     std::fs::create_dir(&path)?;
     let long = |who: &str, n: usize| format!("{who}-{n:06}-{}", "y".repeat(n % 60));
@@ -158,7 +158,7 @@ fn kept(bed: &mut Bed) -> Result<()> {
 /// Each hash that an image can ask for, of names with bytes of both signs.
 fn every_hash(bed: &mut Bed) -> Result<()> {
     let name = |n: u32| format!("{n}-n\u{e4}me-{}", "\u{20ac}".repeat(n as usize % 20));
-    let count = bed.config.amount(1_000, 1_000, 250);
+    let count = bed.config.amount(1_000, 1_000, 120);
     for (number, hash) in ["legacy", "half_md4", "tea"].into_iter().enumerate() {
         for signed in [0x1, 0x2] {
             bed.mkfs("64M", &[])?;

@@ -447,10 +447,11 @@ fn module_leaves_nothing(bed: &mut Bed) -> Result<()> {
             std::fs::write(leaks, command).with_context(|| format!("kmemleak: {command}"))?;
         }
     }
-    for round in 0..3 {
+    let (rounds, files) = bed.config.amount((3, 200), (3, 200), (1, 40));
+    for round in 0..rounds {
         bed.mkfs("64M", &[])?;
         bed.mount()?;
-        for n in 0..200 {
+        for n in 0..files {
             std::fs::create_dir(bed.path(format!("dir-{n}")))?;
             std::fs::write(bed.path(format!("dir-{n}/file")), pattern(n, 0, 10_000))?;
         }

@@ -459,7 +459,7 @@ fn rename_storm(bed: &mut Bed) -> Result<()> {
 
 /// 100,000 names in one directory.
 fn many(bed: &mut Bed) -> Result<()> {
-    let count = bed.config.amount(100_000, 5_000, 1_000);
+    let count = bed.config.amount(100_000, 5_000, 400);
     bed.unmount()?;
     let inodes = format!("{}", count + 5_000);
     bed.mkfs("512M", &["-N", &inodes])?;

@@ -220,7 +220,7 @@ fn moves(bed: &mut Bed) -> Result<()> {
 fn counts(bed: &mut Bed) -> Result<()> {
     let dir = start(bed)?;
     let path = bed.path("dir");
-    let files = bed.config.amount(120, 120, 35);
+    let files = bed.config.amount(120, 120, 15);
     let check = |what: &str| {
         same_as_inodes(bed.dir(), &dir, Kind::User, USER)
             .and_then(|()| same_as_inodes(bed.dir(), &dir, Kind::Group, GROUP))
