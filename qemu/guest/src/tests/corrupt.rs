@@ -103,7 +103,8 @@ fn populated(bed: &mut Bed) -> Result<()> {
     std::fs::create_dir(root.join("dir"))?;
     std::fs::write(root.join("dir/file"), "inside")?;
     std::fs::create_dir(root.join("big"))?;
-    for n in 0..3_000 {
+    // Enough for an index of several leaves.
+    for n in 0..bed.config.amount(3_000, 1_000, 300) {
         File::create(root.join(format!("big/entry-of-a-directory-{n}")))?;
     }
     drop(fragmented);

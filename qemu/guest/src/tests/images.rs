@@ -45,9 +45,14 @@ pub fn tests() -> Vec<Test> {
     ]
 }
 
+/// How many directories of fifteen files.
+fn dirs(bed: &Bed) -> u64 {
+    bed.config.amount(12, 12, 6)
+}
+
 /// A little of everything, enough to touch several groups.
 fn populate(bed: &Bed) -> Result<()> {
-    for dir in 0..12 {
+    for dir in 0..dirs(bed) {
         std::fs::create_dir(bed.path(format!("dir-{dir}")))?;
         for n in 0..15 {
             let name = format!("dir-{dir}/file-{n}");
@@ -56,7 +61,7 @@ fn populate(bed: &Bed) -> Result<()> {
         }
         symlink(format!("file-{dir}"), bed.path(format!("dir-{dir}/link")))?;
     }
-    for n in 0..12 {
+    for n in 0..dirs(bed) {
         std::fs::remove_file(bed.path(format!("dir-{n}/file-{n}")))?;
         std::fs::rename(bed.path(format!("dir-{n}/file-14")), bed.path(format!("moved-{n}")))?;
     }
@@ -65,7 +70,7 @@ fn populate(bed: &Bed) -> Result<()> {
 }
 
 fn verify(bed: &Bed) -> Result<()> {
-    for dir in 0..12_u64 {
+    for dir in 0..dirs(bed) {
         for n in (0..15_u64).filter(|n| *n != dir && *n != 14) {
             let found = std::fs::read(bed.path(format!("dir-{dir}/file-{n}")))?;
             same_bytes(

@@ -58,7 +58,8 @@ fn fill(dir: &Path, count: u32) -> Result<()> {
 }
 
 fn all_once(bed: &mut Bed) -> Result<()> {
-    for count in [0, 1, 2, 100, 1_000, 3_000] {
+    let most = bed.config.amount(3_000, 3_000, 500);
+    for count in [0, 1, 2, 100, most / 3, most] {
         let path = bed.path(format!("dir-{count}"));
         fill(&path, count)?;
         let names: Vec<String> = rest(&File::open(&path)?)?.into_iter().map(|e| e.0).collect();
@@ -104,7 +105,7 @@ fn types(bed: &mut Bed) -> Result<()> {
 /// `telldir` and `seekdir`: from a position follows what followed it before.
 fn positions(bed: &mut Bed) -> Result<()> {
     let path = bed.path("dir");
-    fill(&path, 2_000)?;
+    fill(&path, bed.config.amount(2_000, 2_000, 500))?;
     let dir = File::open(&path)?;
     let entries = rest(&dir)?;
     let at: BTreeSet<u64> = entries.iter().map(|e| e.2).collect();
@@ -127,7 +128,7 @@ fn positions(bed: &mut Bed) -> Result<()> {
 
 /// An entry that is there all the time is seen exactly once, whatever its neighbours do.
 fn entries_come_and_go(bed: &mut Bed) -> Result<()> {
-    let count = bed.config.amount(3_000, 3_000, 900);
+    let count = bed.config.amount(3_000, 3_000, 400);
     let path = bed.path("dir");
     fill(&path, count)?;
     let dir = File::open(&path)?;
@@ -168,7 +169,7 @@ fn entries_come_and_go(bed: &mut Bed) -> Result<()> {
 
 /// `rm -r` reads and removes in turn and must empty the directory in one pass.
 fn removed_while_read(bed: &mut Bed) -> Result<()> {
-    let count = bed.config.amount(3_000, 3_000, 900);
+    let count = bed.config.amount(3_000, 3_000, 400);
     let path = bed.path("dir");
     fill(&path, count)?;
     let dir = File::open(&path)?;
@@ -187,7 +188,7 @@ fn removed_while_read(bed: &mut Bed) -> Result<()> {
 
 /// A directory that ext4 indexed (two levels of htree) is read, grown and emptied.
 fn indexed_by_ext4(bed: &mut Bed) -> Result<()> {
-    let count = bed.config.amount(20_000, 2_000, 700);
+    let count = bed.config.amount(20_000, 2_000, 400);
     let long = |n: u32| format!("{n:06}-{}", "x".repeat(40));
     bed.by_ext4(|root| {
         std::fs::create_dir(root.join("dir"))?;

@@ -290,7 +290,7 @@ fn space_after_commit(bed: &mut Bed) -> Result<()> {
 fn revoked(bed: &mut Bed) -> Result<()> {
     bed.mkfs("16M", &["-J", "size=4"])?;
     bed.mount()?;
-    for n in 0..3000 {
+    for n in 0..bed.config.amount(3_000, 3_000, 600) {
         fs::create_dir_all(bed.path("dir"))?;
         File::create(bed.path(format!("dir/{n:0>200}")))?;
     }
