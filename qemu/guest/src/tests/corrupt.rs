@@ -104,7 +104,7 @@ fn populated(bed: &mut Bed) -> Result<()> {
     std::fs::write(root.join("dir/file"), "inside")?;
     std::fs::create_dir(root.join("big"))?;
     // Enough for an index of several leaves.
-    for n in 0..bed.config.amount(3_000, 1_000, 300) {
+    for n in 0..bed.config.amount(3_000, 1_000, 500) {
         File::create(root.join(format!("big/entry-of-a-directory-{n}")))?;
     }
     drop(fragmented);
