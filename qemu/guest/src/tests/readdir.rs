@@ -128,7 +128,8 @@ fn positions(bed: &mut Bed) -> Result<()> {
 
 /// An entry that is there all the time is seen exactly once, whatever its neighbours do.
 fn entries_come_and_go(bed: &mut Bed) -> Result<()> {
-    let count = bed.config.amount(3_000, 3_000, 400);
+    // A multiple of three, for what is removed from either end to be never the same.
+    let count = bed.config.amount(3_000, 3_000, 390);
     let path = bed.path("dir");
     fill(&path, count)?;
     let dir = File::open(&path)?;
@@ -169,7 +170,8 @@ fn entries_come_and_go(bed: &mut Bed) -> Result<()> {
 
 /// `rm -r` reads and removes in turn and must empty the directory in one pass.
 fn removed_while_read(bed: &mut Bed) -> Result<()> {
-    let count = bed.config.amount(3_000, 3_000, 400);
+    // A multiple of three, for what is removed from either end to be never the same.
+    let count = bed.config.amount(3_000, 3_000, 390);
     let path = bed.path("dir");
     fill(&path, count)?;
     let dir = File::open(&path)?;
