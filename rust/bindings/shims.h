@@ -144,6 +144,9 @@ bool rdaxfs_printk_ratelimit(void);
 /* linux/rcupdate.h */
 void rdaxfs_synchronize_rcu_tasks(void);
 
+/* linux/rwsem.h */
+void rdaxfs_up_read_rcu(struct rw_semaphore *sem);
+
 /* linux/sched/mm.h */
 void rdaxfs_memalloc_nofs_restore(unsigned int flags);
 unsigned int rdaxfs_memalloc_nofs_save(void);

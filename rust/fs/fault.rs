@@ -38,23 +38,20 @@ use crate::vfs::{
         Handler, //
     }, //
 };
-use kernel::sync::aref::ARef;
-
 impl Operations for RdaxFs {
     /// Holds the mode lock around all of it, not `invalidate_lock`, which `filemap_fault` takes itself.
     ///
-    /// The mmap lock may be released half way, and with it the last reference to the file: hence the
-    /// count. What is read then still goes to a file in page cache mode, as the lock is held.
+    /// The mmap lock may be released half way, and with it the last reference to the file; the lock keeps
+    /// the inode. What is read then still goes to a file in page cache mode.
     fn fault(fault: Fault<'_, Self>) -> VmFault {
-        let inode: ARef<INode> = fault.inode().into();
-        count(&inode, Counter::Fault);
-        let guard = inode.faulting();
+        count(fault.inode(), Counter::Fault);
+        let guard = fault.inode().faulting();
         if let Mode::PageCache(pages) = guard.mode() {
             let event = FaultEvent::begin(Handler::Fault, &fault, Order::PTE, false);
-            return event.end(&inode, pages.fault(fault));
+            return event.end(guard.inode(), pages.fault(fault));
         }
         drop(guard);
-        count(&inode, Counter::WrongMode);
+        count(fault.inode(), Counter::WrongMode);
         Self::dax_fault(fault, Order::PTE)
     }
 

@@ -32,7 +32,9 @@ macro_rules! points {
 points! {
     /// A page cache fault has asked for the mode, and goes on.
     Fault = c"fault",
-    /// So does a store to a page of the page cache.
+    /// It is over, and has given up the mmap lock and its file if it had to read; the mode lock is held.
+    FaultDone = c"fault_done",
+    /// A store to a page of the page cache has asked for the mode, and goes on.
     Mkwrite = c"mkwrite",
     /// So does a DAX fault, for a load or a store.
     DaxFault = c"dax_fault",

@@ -432,7 +432,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
     /// Finds the page at which `fault` points, and reads it if need be.
     ///
     /// Takes the fault: the mmap lock may be released on the way, and with it what keeps the VMA and
-    /// its file. So `self` must come from an inode that the caller holds a count of.
+    /// its file. So the token is that of a guard which keeps the inode.
     #[inline]
     pub fn fault(&self, fault: Fault<'_, T>) -> VmFault {
         if !fault.is_on(self.inode()) {
@@ -440,7 +440,9 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
         }
         delay::pass(self.inode(), Point::Fault);
         // SAFETY: The fault is under way, and the file is one with a page cache.
-        VmFault::from_raw(unsafe { bindings::filemap_fault(fault.as_ptr()) })
+        let ret = unsafe { bindings::filemap_fault(fault.as_ptr()) };
+        delay::pass(self.inode(), Point::FaultDone);
+        VmFault::from_raw(ret)
     }
 }
 

@@ -75,6 +75,18 @@ impl<T> RwSem<T> {
         }
     }
 
+    /// Releases the semaphore, of which a guard was forgotten, and which may be freed by RCU as soon as it
+    /// is free.
+    ///
+    /// # Safety
+    ///
+    /// It must be held shared, on this thread, and not released by anybody else.
+    #[inline]
+    pub(super) unsafe fn unlock_read_rcu(this: *const Self) {
+        // SAFETY: As the caller promises; it is not freed before an RCU grace period is over.
+        unsafe { bindings::rdaxfs_up_read_rcu(Opaque::cast_into(&raw const (*this).sem)) };
+    }
+
     /// Takes the semaphore exclusively.
     #[inline]
     pub fn write(&self) -> WriteGuard<'_, T> {

@@ -54,7 +54,8 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    ops::Deref, //
+    ops::Deref,
+    ptr::NonNull, //
 };
 use kernel::{
     error::to_result,
@@ -69,8 +70,8 @@ use kernel::{
 /// The part of an inode's state that keeps its mode, beside `i_rwsem` and `invalidate_lock`.
 #[pin_data]
 pub struct ModeLock {
-    /// Readers are faults of the page cache. The switch takes it by trylock only: a waiting writer
-    /// would deadlock with a reader that faults again below itself.
+    /// Readers are faults of the page cache, which it keeps the inode for. The switch takes it by trylock
+    /// only: a waiting writer would deadlock with a reader that faults again below itself.
     #[pin]
     faults: RwSem<()>,
     /// Readers are writepages. They may not take `invalidate_lock`, since a synchronous DAX fault
@@ -255,17 +256,35 @@ impl<T: FileSystem> Deref for SoleLock<'_, T> {
     }
 }
 
-/// The mode lock is held shared.
-pub struct FaultGuard<'a, T: FileSystem> {
-    inode: &'a INode<T>,
-    _lock: ReadGuard<'a, ()>,
+/// The mode lock is held shared. That keeps the inode as a count of it would, and costs the fault less:
+/// eviction waits for the lock ([`INode::wait_for_faults`]).
+///
+/// # Invariants
+///
+/// The mode lock of `inode` is held shared, on this thread.
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct FaultGuard<T: FileSystem> {
+    inode: NonNull<INode<T>>,
+    _not_send: NotThreadSafe,
 }
 
 // SAFETY: The mode lock is held shared.
-unsafe impl<T: FileSystem> Stable<T> for FaultGuard<'_, T> {
+unsafe impl<T: FileSystem> Stable<T> for FaultGuard<T> {
     #[inline]
     fn inode(&self) -> &INode<T> {
-        self.inode
+        // SAFETY: The lock is held, and eviction waits for it.
+        unsafe { self.inode.as_ref() }
+    }
+}
+
+impl<T: FileSystem> Drop for FaultGuard<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // Eviction may go on as soon as the lock is free, while `up_read` still looks whom to wake. It
+        // frees the memory by RCU.
+        let lock = &raw const self.inode().state().mode.faults;
+        // SAFETY: The lock is held on this thread, and freed by RCU.
+        unsafe { RwSem::unlock_read_rcu(lock) };
     }
 }
 
@@ -307,13 +326,28 @@ impl<T: FileSystem> INode<T> {
         }
     }
 
-    /// Keeps the mode for a fault of the page cache.
+    /// Keeps the mode for a fault of the page cache, and the inode as well.
     #[inline]
-    pub fn faulting(&self) -> FaultGuard<'_, T> {
+    pub fn faulting(&self) -> FaultGuard<T> {
         delay::arrive(self);
+        core::mem::forget(self.state().mode.faults.read());
+        // INVARIANT: The lock was just taken, and is not released.
         FaultGuard {
-            inode: self,
-            _lock: self.state().mode.faults.read(),
+            inode: self.into(),
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Waits until no fault holds the mode lock: the first step of eviction, after which none can come.
+    ///
+    /// A fault that is left here has given up its file, as the last thing but to release the lock.
+    ///
+    /// Tries, like [`Switch::begin`], as lockdep knows no difference between this inode, which nobody
+    /// else waits for, and one whose fault has come into reclaim.
+    #[inline]
+    pub(super) fn wait_for_faults(&self) {
+        while self.state().mode.faults.try_write().is_none() {
+            fsleep(PAUSE);
         }
     }
 
@@ -333,7 +367,7 @@ impl<T: FileSystem> INode<T> {
     }
 }
 
-/// How often [`Switch::begin`] tries again, and how long it waits in between.
+/// How often [`Switch::begin`] tries again, and how long who tries waits in between.
 const TRIES: u32 = 16;
 const PAUSE: Delta = Delta::from_millis(1);
 

@@ -191,9 +191,10 @@ impl<T: FileSystem> Operations<T> {
         // system frees what they are on. The order is that of `evict` in fs/inode.c.
         unsafe {
             let delete = (*inode).__bindgen_anon_1.i_nlink == 0 && !bindings::is_bad_inode(inode);
+            let this = INode::<T>::from_raw(inode);
+            this.wait_for_faults();
             bindings::rdaxfs_dax_break_layout_final(inode);
             bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
-            let this = INode::<T>::from_raw(inode);
             T::evict_inode(this, delete);
             if !delete {
                 // An error was noted in the mapping by the buffer's completion.

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 pub fn tests() -> Vec<Test> {
     vec![
         Test::new("switch::slow_fault", INODE, slow_fault).seconds(240),
+        Test::new("switch::last_reference", INODE, last_reference),
         Test::new("switch::overtaken_mmap", INODE, overtaken_mmap).seconds(240),
         Test::new("switch::mmap_meanwhile", INODE, mmap_meanwhile).seconds(240),
         Test::new("switch::stored_meanwhile", INODE, stored_meanwhile),
@@ -124,6 +125,31 @@ fn fault_and_unmap(file: &File, delay: &Delay, to: &impl rustix::fd::AsFd) -> Re
         ensure!(found == 0, "the fault found a byte of the file where it is not mapped any more");
         Ok(())
     })
+}
+
+/// A read fault has given up the mmap lock and its file, and is to release the mode lock, which is in the
+/// inode. Mapping, name and descriptor go meanwhile: the inode stays until the fault is done with it.
+fn last_reference(bed: &mut Bed) -> Result<()> {
+    const SLEEP: Duration = ms(1500);
+    let file = prepared(bed, "file")?;
+    file.sync_all()?;
+    fs::write("/proc/sys/vm/drop_caches", "1")?;
+    fs::remove_file(bed.path("file"))?;
+    let map = Mapping::shared(&file, LEN)?;
+    let delay = Delay::at("fault_done", SLEEP)?;
+    let waited = thread::scope(|scope| {
+        let fault = scope.spawn(|| map.read(9 * PAGE, 1)[0]);
+        delay.wait()?;
+        let begun = Instant::now();
+        map.vacate(0, LEN)?;
+        drop(file);
+        let waited = begun.elapsed();
+        let found = fault.join().map_err(|_| anyhow::anyhow!("a thread died"))?;
+        ensure!(found == 0, "the fault found a byte of the file where it is not mapped any more");
+        Ok::<_, anyhow::Error>(waited)
+    })?;
+    ensure!(waited > SLEEP / 2, "the inode went after {} ms, below the fault", waited.as_millis());
+    Ok(())
 }
 
 /// A new mapping works, and is what its file is: by smaps, by loads and by stores.
