@@ -15,13 +15,14 @@
 #![warn(missing_docs)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-use kernel::prelude::*;
+use crate::prelude::*;
 
 pub mod bindings;
 #[deny(unsafe_code)]
 pub mod fs;
 #[forbid(unsafe_code)]
 pub mod ondisk;
+pub mod prelude;
 pub mod vfs;
 
 module! {

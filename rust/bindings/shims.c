@@ -14,6 +14,7 @@
 #include <linux/moduleparam.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
+#include <linux/version.h>
 
 #include "shims.h"
 
@@ -306,7 +307,9 @@ void rdaxfs_sb_start_intwrite(struct super_block *sb)
 
 void rdaxfs_set_inode_metadata_writeback(struct inode *inode)
 {
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0) /* see vfs/compat.rs */
 	set_inode_metadata_writeback(inode);
+#endif
 }
 
 void rdaxfs_super_set_sysfs_name_bdev(struct super_block *sb)

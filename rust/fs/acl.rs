@@ -27,6 +27,7 @@ use crate::{
             Name, //
         }, //
     },
+    prelude::*,
     vfs::{
         self,
         acl::{
@@ -46,12 +47,9 @@ use crate::{
             SetFlags, //
         },
         Credits, //
-    },
+    }, //
 };
-use kernel::{
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::sync::aref::ARef;
 
 /// Why a list was not put into another form.
 struct Failed(Error);

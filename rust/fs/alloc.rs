@@ -36,17 +36,17 @@ use crate::{
         BlockNr,
         BlockRun, //
     },
+    prelude::*,
     vfs::{
         self,
         Credits, //
-    },
+    }, //
 };
 use core::{
     num::NonZero,
     ops::Range, //
 };
 use kernel::{
-    prelude::*,
     sizes::SZ_2M,
     sync::atomic::Relaxed, //
 };

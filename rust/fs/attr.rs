@@ -2,10 +2,7 @@
 
 //! Inode attributes: what `stat(2)` tells, and what chmod, chown, utimes and truncate change.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 use super::{
     fileattr,
@@ -19,6 +16,7 @@ use super::{
 use crate::{
     bindings,
     ondisk::inode::flag,
+    prelude::*,
     vfs::{
         self,
         attr::{
@@ -30,7 +28,7 @@ use crate::{
         mode::SoleLock,
         quota::Transfer,
         FileType, //
-    },
+    }, //
 };
 
 /// Each flag that `statx(2)` knows, and its name there.

@@ -6,10 +6,7 @@
 //! allocated. Invariant: each block below `i_size` is mapped, and is a private copy while it is looked
 //! at or changed. Who changes a directory holds its `i_rwsem` exclusively, who reads it holds it shared.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 use super::{
     error::{
@@ -48,10 +45,11 @@ use crate::{
         inode::flag,
         BlockNr, //
     },
+    prelude::*,
     vfs::{
         self,
         Credits, //
-    },
+    }, //
 };
 
 /// What a message calls it.

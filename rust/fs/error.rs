@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     ondisk,
+    prelude::*,
     vfs::sb_err, //
 };
-use kernel::prelude::*;
 
 /// Where something was found.
 #[derive(Clone, Copy, Default)]

@@ -2,10 +2,7 @@
 
 //! File handles: from the number and the generation that one holds to the inode.
 
-use kernel::{
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::sync::aref::ARef;
 
 use super::{
     dir,
@@ -14,7 +11,10 @@ use super::{
     RdaxFs,
     SuperBlock, //
 };
-use crate::vfs::export::Operations;
+use crate::{
+    prelude::*,
+    vfs::export::Operations, //
+};
 
 /// How handles find their inodes.
 pub struct Handles;

@@ -25,44 +25,46 @@ use super::{
     RdaxFs,
     SuperBlock, //
 };
-use crate::vfs::{
-    aspace,
-    file::{
-        self,
-        Fallocate,
-        File,
-        Kiocb,
-        Operations,
-        Splice,
-        Table, //
-    },
-    inode::{
-        LockGuard,
-        Locked,
-        New,
-        SharedGuard, //
-    },
-    iomap::{
-        self,
-        Direct,
-        Map,
-        Seek, //
-    },
-    mode::{
-        DaxToken,
-        Mode,
-        PageCacheToken,
-        Stable, //
-    },
-    writeback,
-    DaxDevice, //
+use crate::{
+    prelude::*,
+    vfs::{
+        aspace,
+        file::{
+            self,
+            Fallocate,
+            File,
+            Kiocb,
+            Operations,
+            Splice,
+            Table, //
+        },
+        inode::{
+            LockGuard,
+            Locked,
+            New,
+            SharedGuard, //
+        },
+        iomap::{
+            self,
+            Direct,
+            Map,
+            Seek, //
+        },
+        mode::{
+            DaxToken,
+            Mode,
+            PageCacheToken,
+            Stable, //
+        },
+        writeback,
+        DaxDevice, //
+    }, //
 };
 use kernel::{
     iov::{
         IovIterDest,
         IovIterSource, //
     },
-    prelude::*,
     sync::atomic::Relaxed, //
 };
 

@@ -5,10 +5,7 @@
 //! Invariant: the `S_*` flags of an inode are those that its `i_flags` ask for ([`inode::vfs_flags`]),
 //! but for `S_DAX`, which belongs to the mode ([`switch`]).
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 use super::{
     inode,
@@ -22,12 +19,13 @@ use crate::{
         feature::RoCompat,
         inode::flag, //
     },
+    prelude::*,
     vfs::{
         fileattr::FileKattr,
         mode::SoleLock,
         quota::Transfer,
         FileType, //
-    },
+    }, //
 };
 
 /// Tells the attributes of an inode.

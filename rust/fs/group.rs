@@ -27,16 +27,16 @@ use crate::{
         BlockRun,
         Geometry, //
     },
+    prelude::*,
     vfs::{
         self,
         journal::Run,
         Buffer, //
-    },
+    }, //
 };
 use core::ops::Range;
 use kernel::{
     new_mutex,
-    prelude::*,
     sync::{
         atomic::{
             Atomic,
@@ -44,7 +44,7 @@ use kernel::{
         },
         Mutex,
         MutexGuard, //
-    },
+    }, //
 };
 
 /// One group.

@@ -35,6 +35,7 @@ use crate::{
         feature::Incompat,
         inode::flag, //
     },
+    prelude::*,
     vfs::{
         self,
         inode::{
@@ -44,12 +45,9 @@ use crate::{
         },
         Credits,
         FileType, //
-    },
+    }, //
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 /// Blocks that [`new_inode`] changes: a bitmap, group descriptors, a block of the inode table.
 pub const NEW_CREDITS: Credits = Credits(3);

@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     ondisk::superblock::SuperBlock as DiskSuperBlock,
+    prelude::*,
     vfs::Credits, //
 };
-use kernel::prelude::*;
 
 /// The volume's name, with zeroes behind it.
 pub fn volume_name(sb: &SuperBlock) -> Result<[u8; 16]> {

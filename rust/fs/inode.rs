@@ -41,6 +41,7 @@ use crate::{
         },
         BlockNr, //
     },
+    prelude::*,
     vfs::{
         inode::{
             New,
@@ -63,11 +64,10 @@ use crate::{
         FileType,
         RwSem,
         Timespec, //
-    },
+    }, //
 };
 use kernel::{
     new_mutex,
-    prelude::*,
     sync::{
         aref::ARef,
         atomic::{
@@ -75,7 +75,7 @@ use kernel::{
             Relaxed, //
         },
         Mutex, //
-    },
+    }, //
 };
 
 /// Blocks that writing an inode changes: one of the inode table.

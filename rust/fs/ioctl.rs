@@ -8,11 +8,10 @@ use kernel::{
         _IOW,
         _IOWR, //
     },
-    prelude::*,
     uaccess::{
         UserPtr,
         UserSlice, //
-    },
+    }, //
 };
 
 use super::{
@@ -28,10 +27,11 @@ use crate::{
         Compat,
         Incompat, //
     },
+    prelude::*,
     vfs::{
         capable_sys_admin,
         file::File, //
-    },
+    }, //
 };
 
 /// Tells the generation (`FS_IOC_GETVERSION`); says `long`, and means 32 bits. The second of each pair

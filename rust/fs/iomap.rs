@@ -25,13 +25,15 @@ use super::{
     RdaxFs,
     Transaction, //
 };
-use crate::vfs::iomap::{
-    self,
-    Begin,
-    Map,
-    Request, //
+use crate::{
+    prelude::*,
+    vfs::iomap::{
+        self,
+        Begin,
+        Map,
+        Request, //
+    }, //
 };
-use kernel::prelude::*;
 
 /// The blocks that one request to allocate asks for at most, for DAX: as much as is zeroed at once.
 const MAX_ZEROED: u64 = 1 << 23;

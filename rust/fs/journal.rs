@@ -37,6 +37,7 @@ use crate::{
         Error as E,
         Geometry, //
     },
+    prelude::*,
     vfs::{
         crc32c,
         journal::{
@@ -48,12 +49,9 @@ use crate::{
         sb_info,
         Context,
         New, //
-    },
+    }, //
 };
-use kernel::{
-    alloc::AllocError,
-    prelude::*, //
-};
+use kernel::alloc::AllocError;
 
 type SuperBlock = crate::vfs::SuperBlock<RdaxFs, New>;
 

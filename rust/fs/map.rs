@@ -46,22 +46,20 @@ use crate::{
         Blocks,
         Csum, //
     },
+    prelude::*,
     vfs::{
         latch::Latch,
         transaction::MAX_FORGOTTEN,
         Credits,
         FileType,
         RwSem, //
-    },
+    }, //
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Relaxed,
-        Release, //
-    },
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Relaxed,
+    Release, //
 };
 
 pub use tree::END;

@@ -21,13 +21,13 @@ use crate::{
         bytes::Bytes,
         BlockNr, //
     },
+    prelude::*,
     vfs::Buffer, //
 };
 use core::ops::{
     Deref,
     DerefMut, //
 };
-use kernel::prelude::*;
 
 /// What is in a metadata block, and how its checksum is made.
 ///

@@ -3,21 +3,23 @@
 //! The file system: what rdaxfs does with the format ([`ondisk`](crate::ondisk)) and the kernel
 //! ([`vfs`]). No unsafe code.
 
-use crate::vfs::{
-    self,
-    context::{
-        Parameters,
-        Value, //
-    },
-    Context,
-    Credits,
-    FileSystem,
-    Journal,
-    New,
-    StatFs, //
+use crate::{
+    prelude::*,
+    vfs::{
+        self,
+        context::{
+            Parameters,
+            Value, //
+        },
+        Context,
+        Credits,
+        FileSystem,
+        Journal,
+        New,
+        StatFs, //
+    }, //
 };
 use kernel::{
-    prelude::*,
     seq_file::SeqFile,
     sync::aref::ARef, //
 };

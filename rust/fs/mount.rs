@@ -47,6 +47,7 @@ use crate::{
         Csum,
         Geometry, //
     },
+    prelude::*,
     vfs::{
         crc32c,
         sb_err,
@@ -63,12 +64,12 @@ use crate::{
         Journal,
         New,
         StatFs, //
-    },
+    }, //
 };
 use kernel::{
-    new_mutex, new_spinlock,
+    new_mutex,
+    new_spinlock,
     page::PAGE_SIZE,
-    prelude::*,
     sync::{
         aref::ARef,
         atomic::{
@@ -77,7 +78,7 @@ use kernel::{
         },
         Mutex,
         SpinLock, //
-    },
+    }, //
 };
 
 /// `s_magic`, for `statfs(2)`.

@@ -6,12 +6,9 @@
 //! memory; a step on disk that succeeded before another one failed is taken back. An inode that was
 //! made in vain is dropped after the transaction: its eviction frees it in one of its own.
 
-use kernel::{
-    prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::Relaxed, //
-    },
+use kernel::sync::{
+    aref::ARef,
+    atomic::Relaxed, //
 };
 
 use super::{
@@ -36,10 +33,6 @@ use super::{
     INode,
     RdaxFs,
     Transaction, //
-};
-use crate::ondisk::{
-    feature::RoCompat,
-    inode::flag, //
 };
 use crate::vfs::{
     self,
@@ -67,6 +60,13 @@ use crate::vfs::{
     },
     Credits,
     FileType, //
+};
+use crate::{
+    ondisk::{
+        feature::RoCompat,
+        inode::flag, //
+    },
+    prelude::*, //
 };
 
 /// The most links that the format allows an inode.

@@ -4,6 +4,7 @@
 
 use crate::{
     ondisk::superblock::OnError,
+    prelude::*,
     vfs::{
         context::{
             Choice,
@@ -13,10 +14,9 @@ use crate::{
         },
         param,
         quota::Kind, //
-    },
+    }, //
 };
 use kernel::{
-    prelude::*,
     seq_file::SeqFile,
     seq_print, //
 };

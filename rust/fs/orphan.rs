@@ -41,19 +41,17 @@ use crate::{
         BlockNr,
         Csum, //
     },
+    prelude::*,
     vfs::{
         sb_info,
         sb_warn,
         Credits,
         FileType, //
-    },
+    }, //
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        atomic::Relaxed,
-        MutexGuard, //
-    },
+use kernel::sync::{
+    atomic::Relaxed,
+    MutexGuard, //
 };
 
 /// The numbers of the orphans: each one's `i_dtime` is the number before it.

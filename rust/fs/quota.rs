@@ -26,17 +26,15 @@ use super::{
 };
 use crate::{
     ondisk::inode::flag,
+    prelude::*,
     vfs::{
         quota::Kind,
         sb_err,
         Credits,
         StatFs, //
-    },
+    }, //
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 /// Begins to count, in each file that the image has for that. The file system is not read-only, and
 /// `s_umount` is held exclusively.

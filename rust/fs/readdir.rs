@@ -10,8 +10,6 @@
 //! Names can share a position: hardly ever one of 63 bits, now and then one of 31. When the reader's room
 //! ends between two such names, the open file remembers which one was the last.
 
-use kernel::prelude::*;
-
 use super::{
     dir::Reader,
     ioctl,
@@ -31,6 +29,7 @@ use crate::{
             END, //
         }, //
     },
+    prelude::*,
     vfs::{
         file::File,
         inode::LockedShared,
@@ -39,7 +38,7 @@ use crate::{
             Operations,
             PositionWidth, //
         }, //
-    },
+    }, //
 };
 
 /// The operations of an open directory.

@@ -25,19 +25,21 @@ use super::{
     RdaxFs,
     Transaction, //
 };
-use crate::vfs::{
-    file::{
-        Fallocate, //
-        File,
-    },
-    inode::Locked,
-    mode::{
-        InvalidateExclusive,
-        Mode,
-        Stable, //
+use crate::{
+    prelude::*,
+    vfs::{
+        file::{
+            Fallocate, //
+            File,
+        },
+        inode::Locked,
+        mode::{
+            InvalidateExclusive,
+            Mode,
+            Stable, //
+        }, //
     }, //
 };
-use kernel::prelude::*;
 
 /// As much as one DAX entry can cover: storing to one byte of it makes all of it dirty.
 const DAX_ENTRY: u64 = 2 << 20;

@@ -84,6 +84,7 @@ use super::{
 };
 use crate::{
     ondisk::inode::flag,
+    prelude::*,
     vfs::{
         delay::{
             self,
@@ -101,11 +102,10 @@ use crate::{
         },
         Credits,
         FileType, //
-    },
+    }, //
 };
 use kernel::{
     page::PAGE_SIZE,
-    prelude::*,
     sync::atomic::Relaxed, //
 };
 

@@ -6,10 +6,7 @@
 //! kept in memory. A longer one lies in the file's only block, which is metadata: written within a
 //! transaction, read through the buffer cache.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::sync::atomic::Relaxed;
 
 use super::{
     attr::Attributes,
@@ -32,10 +29,11 @@ use crate::{
         extent::ROOT_SIZE,
         inode::flag, //
     },
+    prelude::*,
     vfs::{
         self,
         inode::New, //
-    },
+    }, //
 };
 
 /// Format and permission bits of every symbolic link.

@@ -22,13 +22,13 @@ use crate::{
         bitmap,
         BlockRun, //
     },
+    prelude::*,
     vfs::{
         journal::Tid,
         nofs,
         Credits, //
-    },
+    }, //
 };
-use kernel::prelude::*;
 
 /// Runs that wait to be discarded, each with the transaction that freed it, the first one first.
 pub type Freed = KVec<(Tid, BlockRun)>;

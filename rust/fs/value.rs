@@ -35,14 +35,12 @@ use crate::{
         },
         Csum, //
     },
+    prelude::*,
     vfs::crc32c, //
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::Relaxed, //
-    },
+use kernel::sync::{
+    aref::ARef,
+    atomic::Relaxed, //
 };
 
 /// More than the VFS lets anybody set (`XATTR_SIZE_MAX`).

@@ -51,6 +51,7 @@ use crate::{
         BlockNr,
         Csum, //
     },
+    prelude::*,
     vfs::{
         self,
         inode::Locked,
@@ -61,9 +62,8 @@ use crate::{
             SetFlags, //
         },
         Credits, //
-    },
+    }, //
 };
-use kernel::prelude::*;
 
 /// A block of extended attributes.
 struct Attributes {

@@ -5,14 +5,16 @@
 //! Invariant: the runs ascend, do not touch, and do not change while mounted. An image in which some of
 //! them overlap is refused at mount.
 
-use crate::ondisk::{
-    group::GroupDesc,
-    sort::sort_by_key,
-    BlockRun,
-    Geometry, //
+use crate::{
+    ondisk::{
+        group::GroupDesc,
+        sort::sort_by_key,
+        BlockRun,
+        Geometry, //
+    },
+    prelude::*, //
 };
 use core::ops::Range;
-use kernel::prelude::*;
 
 /// The kinds of metadata that a group has: at its beginning, two bitmaps, and an inode table. Each
 /// kind of several groups often lies in a row.

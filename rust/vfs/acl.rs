@@ -19,7 +19,6 @@ use kernel::{
         to_result,
         VTABLE_DEFAULT_ERROR, //
     },
-    prelude::*,
     sync::aref::{
         ARef,
         AlwaysRefCounted, //
@@ -37,7 +36,10 @@ use super::{
     xattr,
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// An access control list (`struct posix_acl`).
 ///

@@ -35,12 +35,12 @@ use super::{
     INode,
     SuperBlock, //
 };
-use crate::bindings;
-use core::marker::PhantomData;
-use kernel::{
-    error::to_result,
+use crate::{
+    bindings,
     prelude::*, //
 };
+use core::marker::PhantomData;
+use kernel::error::to_result;
 
 /// What the page cache and DAX ask of a file system.
 pub trait Operations: FileSystem {

@@ -14,7 +14,6 @@ use kernel::{
         to_result,
         VTABLE_DEFAULT_ERROR, //
     },
-    prelude::*,
     types::Opaque, //
 };
 
@@ -32,7 +31,10 @@ use super::{
     SuperBlock,
     Timespec, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// A change of attributes that nobody has permitted yet.
 ///

@@ -8,9 +8,11 @@
 //!
 //! C header: [`include/linux/buffer_head.h`](srctree/include/linux/buffer_head.h)
 
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::ptr::NonNull;
-use kernel::prelude::*;
 
 /// A counted reference to an up-to-date `struct buffer_head` of one file system block.
 ///

@@ -12,7 +12,10 @@ use super::{
     FileSystem,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     fmt,
     marker::PhantomData,
@@ -20,11 +23,10 @@ use core::{
 };
 use kernel::{
     error::from_result,
-    prelude::*,
     types::{
         ForeignOwnable,
         Opaque, //
-    },
+    }, //
 };
 
 /// A mount or remount under way.

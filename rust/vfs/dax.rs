@@ -34,15 +34,17 @@ use super::{
     FileSystem,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::ptr::NonNull;
 use kernel::{
     error::to_result,
     iov::{
         IovIterDest,
         IovIterSource, //
-    },
-    prelude::*, //
+    }, //
 };
 
 /// A block device's memory, and where on it the device begins.

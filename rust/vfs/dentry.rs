@@ -35,7 +35,6 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    prelude::*,
     sync::aref::ARef, //
 };
 
@@ -46,7 +45,10 @@ use super::{
     },
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// Ties a state to its proof: invariant in `'a`, so that one lifetime never stands in for another.
 type Brand<'a> = PhantomData<fn(&'a ()) -> &'a ()>;

@@ -13,15 +13,13 @@ use core::{
     marker::PhantomData,
     ptr, //
 };
-use kernel::{
-    error::{
-        from_result,
-        VTABLE_DEFAULT_ERROR, //
-    },
-    prelude::*, //
+use kernel::error::{
+    from_result,
+    VTABLE_DEFAULT_ERROR, //
 };
 
 use super::{
+    compat,
     dentry::{
         Instantiated,
         Lookup,
@@ -43,7 +41,10 @@ use super::{
     },
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// A rename, with everything the VFS has locked for it.
 ///
@@ -224,24 +225,26 @@ impl<O: Operations> VTable<O> {
         }
     }
 
-    /// # Safety
-    ///
-    /// Called by the VFS, with the directory locked for writing.
-    unsafe extern "C" fn create(
-        idmap: *mut bindings::mnt_idmap,
-        dir: *mut bindings::inode,
-        dentry: *mut bindings::dentry,
-        mode: bindings::umode_t,
-    ) -> c_int {
-        // SAFETY: The VFS holds the lock and passes a negative dentry.
-        let (idmap, dir, entry) = unsafe {
-            (
-                IdMap::from_raw(idmap),
-                Locked::from_raw(dir),
-                Negative::from_raw(dentry),
-            )
-        };
-        from_result(|| O::create(idmap, dir, entry, mode).map(|_| 0))
+    compat::create! {
+        /// # Safety
+        ///
+        /// Called by the VFS, with the directory locked for writing.
+        unsafe extern "C" fn create(
+            idmap: *mut bindings::mnt_idmap,
+            dir: *mut bindings::inode,
+            dentry: *mut bindings::dentry,
+            mode: bindings::umode_t,
+        ) -> c_int {
+            // SAFETY: The VFS holds the lock and passes a negative dentry.
+            let (idmap, dir, entry) = unsafe {
+                (
+                    IdMap::from_raw(idmap),
+                    Locked::from_raw(dir),
+                    Negative::from_raw(dentry),
+                )
+            };
+            from_result(|| O::create(idmap, dir, entry, mode).map(|_| 0))
+        }
     }
 
     /// # Safety

@@ -5,17 +5,17 @@
 //! C header: [`include/linux/exportfs.h`](srctree/include/linux/exportfs.h)
 
 use core::marker::PhantomData;
-use kernel::{
-    prelude::*,
-    sync::aref::ARef, //
-};
+use kernel::sync::aref::ARef;
 
 use super::{
     FileSystem,
     INode,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// How a file system finds what a file handle names.
 pub trait Operations {

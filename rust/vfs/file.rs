@@ -21,7 +21,10 @@ use super::{
     INode,
     EOPNOTSUPP, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
@@ -35,7 +38,6 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
-    prelude::*,
     types::Opaque, //
 };
 

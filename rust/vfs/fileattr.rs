@@ -13,7 +13,6 @@ use kernel::{
         from_result,
         VTABLE_DEFAULT_ERROR, //
     },
-    prelude::*,
     types::Opaque, //
 };
 
@@ -25,7 +24,10 @@ use super::{
     },
     mode::SoleLock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// The attributes of a file, as asked for or as to be set.
 #[repr(transparent)]

@@ -14,7 +14,10 @@ use super::{
     sysfs,
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     mem::{
@@ -25,7 +28,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
     types::Opaque, //
 };
 

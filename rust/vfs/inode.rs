@@ -12,6 +12,7 @@
 
 use super::{
     aspace,
+    compat,
     delay,
     quota::{
         self,
@@ -20,7 +21,10 @@ use super::{
     FileSystem,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     mem::offset_of,
@@ -29,12 +33,11 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
     sync::aref::AlwaysRefCounted,
     types::{
         NotThreadSafe,
         Opaque, //
-    },
+    }, //
 };
 
 mod fields;
@@ -138,8 +141,8 @@ impl<T: FileSystem> Allocation<T> {
                 return core::ptr::null_mut();
             };
             let object = object.as_ptr();
-            pin_init::raw_init(&raw mut (*object).data, T::inode_data());
-            pin_init::raw_init(&raw mut (*object).state, aspace::State::new());
+            compat::raw_init(&raw mut (*object).data, T::inode_data());
+            compat::raw_init(&raw mut (*object).state, aspace::State::new());
             Opaque::cast_into(&raw const (*object).dquots).write(quota::NO_DQUOTS);
             let inode = Opaque::cast_into(&raw const (*object).inode);
             bindings::mmb_init(

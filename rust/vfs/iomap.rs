@@ -33,15 +33,17 @@ use super::{
     FileSystem,
     INode, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::marker::PhantomData;
 use kernel::{
     error::to_result,
     iov::{
         IovIterDest,
         IovIterSource, //
-    },
-    prelude::*, //
+    }, //
 };
 
 /// What backs a range of a file.

@@ -13,12 +13,16 @@
 //! C header: [`include/linux/jbd2.h`](srctree/include/linux/jbd2.h)
 
 use super::{
+    compat,
     Buffer,
     Credits,
     FileSystem,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::ptr::NonNull;
 use kernel::{
     error::{
@@ -26,12 +30,11 @@ use kernel::{
         from_result,
         to_result, //
     },
-    prelude::*,
     sync::atomic::{
         Atomic,
         Full,
         Relaxed, //
-    },
+    }, //
 };
 
 /// The number of a transaction of the journal (`tid_t`). They wrap around.
@@ -87,7 +90,7 @@ impl Device {
         // SAFETY: The super block is the holder, and outlives what is opened, which has its size of
         // blocks set before anybody reads it.
         unsafe {
-            let file = from_err_ptr(bindings::fs_bdev_file_open_by_dev(
+            let file = from_err_ptr(compat::fs_bdev_file_open_by_dev(
                 bindings::rdaxfs_new_decode_dev(dev),
                 bindings::BLK_OPEN_JOURNAL,
                 sb.as_ptr().cast(),
@@ -125,7 +128,7 @@ impl Drop for Device {
     fn drop(&mut self) {
         // SAFETY: The file is this object's; the super block is there until its private data, of which this
         // is part, was dropped.
-        unsafe { bindings::fs_bdev_file_release(self.file.as_ptr(), self.sb.as_ptr()) };
+        unsafe { compat::fs_bdev_file_release(self.file.as_ptr(), self.sb.as_ptr()) };
     }
 }
 

@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/rwsem.h`](srctree/include/linux/rwsem.h)
 
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     cell::UnsafeCell,
     marker::PhantomPinned,
@@ -17,12 +20,11 @@ use core::{
     },
 };
 use kernel::{
-    prelude::*,
     sync::LockClassKey,
     types::{
         NotThreadSafe,
         Opaque, //
-    },
+    }, //
 };
 
 /// A `struct rw_semaphore` and the data it protects. Readers and writers may sleep.

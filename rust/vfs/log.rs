@@ -10,9 +10,11 @@ use super::{
     FileSystem,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::fmt;
-use kernel::prelude::*;
 
 /// How grave a message is.
 #[derive(Clone, Copy)]

@@ -37,15 +37,15 @@ use super::{
     FileSystem,
     INode, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
-use kernel::{
-    prelude::*,
-    types::NotThreadSafe, //
-};
+use kernel::types::NotThreadSafe;
 
 /// What a fault handler tells the caller: a `vm_fault_t`.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ pub mod acl;
 pub mod aspace;
 pub mod attr;
 pub mod buffer;
+pub(crate) mod compat;
 pub mod context;
 pub mod crc32c;
 pub mod dax;
@@ -76,9 +77,9 @@ pub use self::{
     },
 };
 
+use crate::prelude::*;
 use kernel::{
     alloc::KBox,
-    prelude::*,
     seq_file::SeqFile,
     sync::aref::ARef, //
 };

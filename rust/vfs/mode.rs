@@ -50,7 +50,8 @@ use super::{
 };
 use crate::{
     bindings,
-    new_rwsem, //
+    new_rwsem,
+    prelude::*, //
 };
 use core::{
     marker::PhantomData,
@@ -59,7 +60,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
     time::{
         delay::fsleep,
         Delta, //

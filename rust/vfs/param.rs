@@ -5,8 +5,10 @@
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
-use crate::bindings;
-use kernel::prelude::*;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// The name under which the file system is to be registered (`fstype=`).
 ///

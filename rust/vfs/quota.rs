@@ -24,18 +24,18 @@ use super::{
     SuperBlock,
     Transaction, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     ptr, //
 };
-use kernel::{
-    error::{
-        from_err_ptr,
-        from_result,
-        to_result, //
-    },
-    prelude::*, //
+use kernel::error::{
+    from_err_ptr,
+    from_result,
+    to_result, //
 };
 
 /// Whose use is counted.

@@ -15,7 +15,6 @@ use kernel::{
         VTABLE_DEFAULT_ERROR, //
     },
     new_mutex,
-    prelude::*,
     sync::Mutex, //
 };
 
@@ -29,7 +28,10 @@ use super::{
     },
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// How wide the positions are that the reader of a directory can take.
 #[derive(Clone, Copy, PartialEq, Eq)]

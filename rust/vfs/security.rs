@@ -4,12 +4,9 @@
 //!
 //! C header: [`include/linux/security.h`](srctree/include/linux/security.h)
 
-use kernel::{
-    error::{
-        from_result,
-        to_result, //
-    },
-    prelude::*, //
+use kernel::error::{
+    from_result,
+    to_result, //
 };
 
 use super::{
@@ -20,7 +17,10 @@ use super::{
     },
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// Has `store` called for each attribute, in `security.`, that security modules want the inode to have
 /// which is being made in `dir`, as `name` if it has one (`security_inode_init_security`).

@@ -17,14 +17,16 @@ use super::{
     Buffer,
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
 use kernel::{
     error::to_result,
-    prelude::*,
     sync::aref::ARef,
     types::Opaque, //
 };

@@ -12,7 +12,6 @@ use core::{
     marker::PhantomData,
     mem::ManuallyDrop, //
 };
-use kernel::prelude::*;
 
 use super::{
     attr,
@@ -23,7 +22,10 @@ use super::{
     },
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// Makes a C string of a target: not empty, no NUL inside, one at the end.
 ///

@@ -9,7 +9,10 @@ use super::{
     FileSystem,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     mem::offset_of,
@@ -18,7 +21,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
     sync::Completion,
     types::Opaque, //
 };

@@ -26,8 +26,10 @@ use super::{
     FileSystem,
     INode, //
 };
-use crate::bindings;
-use kernel::prelude::*;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// Runs `$call` of `crate::bindings` if somebody listens to the event `$name`: what
 /// `kernel::declare_trace!` does for the kernel's own bindings.

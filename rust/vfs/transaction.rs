@@ -21,11 +21,13 @@ use super::{
     INode,
     SuperBlock, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::ptr::NonNull;
 use kernel::{
     error::to_result,
-    prelude::*,
     types::NotThreadSafe, //
 };
 

@@ -19,7 +19,10 @@ use super::{
     mode::PageCacheToken,
     INode, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 use core::{
     marker::PhantomData,
     mem::offset_of,
@@ -27,7 +30,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
     sync::atomic::{
         Atomic,
         Full,

@@ -12,12 +12,9 @@ use core::{
     ptr::NonNull,
     slice, //
 };
-use kernel::{
-    error::{
-        from_result,
-        VTABLE_DEFAULT_ERROR, //
-    },
-    prelude::*, //
+use kernel::error::{
+    from_result,
+    VTABLE_DEFAULT_ERROR, //
 };
 
 use super::{
@@ -27,7 +24,10 @@ use super::{
     },
     FileSystem, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    prelude::*, //
+};
 
 /// The prefix of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     bindings,
     vfs::{
+        compat,
         FileSystem,
         Timespec, //
     },
@@ -240,6 +241,16 @@ impl<T: FileSystem> INode<T> {
             return T::sync_inode(self);
         }
         // SAFETY: The inode is alive.
-        kernel::error::to_result(unsafe { bindings::sync_inode_metadata(self.as_ptr(), 1) })
+        kernel::error::to_result(unsafe { bindings::sync_inode_metadata(self.as_ptr(), 1) })?;
+        if compat::WAITS_FOR_METADATA {
+            return Ok(());
+        }
+        self.write_metadata()
+    }
+
+    /// Writes the buffers that hold the inode's metadata, and the inode, and waits. Without a journal.
+    pub(in crate::vfs) fn write_metadata(&self) -> kernel::error::Result {
+        self.sync_buffers()?;
+        T::sync_inode(self)
     }
 }

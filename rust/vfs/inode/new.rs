@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     bindings,
+    prelude::*,
     vfs::{
         aspace,
         FileSystem, //
@@ -20,7 +21,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
     sync::aref::ARef, //
 };
 

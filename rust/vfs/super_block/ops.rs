@@ -3,11 +3,13 @@
 //! What the VFS calls on a super block: filling and killing it, and `struct super_operations`.
 
 use super::{
+    super::compat,
     New,
     SuperBlock, //
 };
 use crate::{
     bindings,
+    prelude::*,
     vfs::{
         fs_type::Registration,
         inode::{
@@ -17,7 +19,7 @@ use crate::{
         quota,
         Context,
         FileSystem, //
-    },
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -25,7 +27,6 @@ use core::{
 };
 use kernel::{
     error::from_result,
-    prelude::*,
     seq_file::SeqFile,
     sync::aref::ARef,
     types::ForeignOwnable, //
@@ -92,12 +93,14 @@ pub(in crate::vfs) unsafe extern "C" fn kill_sb<T: FileSystem>(sb: *mut bindings
 struct Operations<T>(PhantomData<T>);
 
 impl<T: FileSystem> Operations<T> {
-    const TABLE: bindings::super_operations = bindings::super_operations {
+    const TABLE: bindings::super_operations =
+        compat::with_sync_inode_metadata(Self::WITHOUT, Self::sync_inode_metadata);
+
+    const WITHOUT: bindings::super_operations = bindings::super_operations {
         alloc_inode: Some(Self::alloc_inode),
         free_inode: Some(Self::free_inode),
         dirty_inode: Some(Self::dirty_inode),
         write_inode: Some(Self::write_inode),
-        sync_inode_metadata: Some(Self::sync_inode_metadata),
         evict_inode: Some(Self::evict_inode),
         put_super: Some(Self::put_super),
         sync_fs: Some(Self::sync_fs),
@@ -158,6 +161,7 @@ impl<T: FileSystem> Operations<T> {
         };
         from_result(|| {
             match T::journal(this.sb()) {
+                None if wait && !compat::WAITS_FOR_METADATA => this.write_metadata()?,
                 // SAFETY: As the VFS promises.
                 None => unsafe { bindings::rdaxfs_set_inode_metadata_writeback(inode) },
                 Some(_) if wait => T::sync_inode(this)?,
@@ -176,11 +180,7 @@ impl<T: FileSystem> Operations<T> {
     ) -> c_int {
         // SAFETY: As the VFS promises.
         let inode = unsafe { INode::<T>::from_raw(inode) };
-        from_result(|| {
-            inode.sync_buffers()?;
-            T::sync_inode(inode)?;
-            Ok(0)
-        })
+        from_result(|| inode.write_metadata().map(|()| 0))
     }
 
     /// # Safety
