@@ -5,7 +5,7 @@
 # The commands run in the Debian 13 root that scripts/in-root makes, unless TOOLS=host. A kernel
 # tree of the user's own (KDIR=) is worked on with the user's tools.
 
-KERNEL ?= $(if $(DEBUG)$(filter fuzz soak,$(MAKECMDGOALS)),debug,$(if $(filter bench crash mutants xfstests,$(MAKECMDGOALS)),plain,debian))
+KERNEL ?= $(if $(DEBUG)$(filter fuzz soak,$(MAKECMDGOALS)),debug,$(if $(CONFIG)$(filter bench crash mutants xfstests,$(MAKECMDGOALS)),plain,debian))
 MINUTES ?= 60
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
@@ -47,7 +47,10 @@ else
 kernel = $(or $(kernel_),$(eval kernel_ := $$(shell scripts/kernel $(KERNEL)))$(kernel_),$(error no kernel $(KERNEL)))
 build = $(kernel)/build
 arguments = $(file <$(kernel)/make.args) -j$(shell nproc)
-output := $(or $(MO),out/module/$(KERNEL))
+# Where there can be more than one of a kind, the directory names it; it is made once.
+this = $(if $(filter debian running plain debug,$(KERNEL)$(CONFIG)),$(KERNEL),$(kernel))
+on = KERNEL=$(this) CONFIG=
+output = $(or $(MO),out/module/$(notdir $(this)))
 endif
 kbuild = $(MAKE) -C $(build) M=$(CURDIR) $(if $(output),MO=$(abspath $(output))) \
 	$(foreach name,V W C CHECK CLIPPY LLVM INSTALL_MOD_PATH,$(if $($(name)),$(name)='$($(name))')) $(arguments)
@@ -62,7 +65,7 @@ $(kbuild_targets): check-tree
 .PHONY: check-tree
 check-tree:
 	$(Q)scripts/check-tree $(build)
-ifneq ($(output),)
+ifneq ($(or $(MO),$(if $(KDIR),,cached)),)
 	$(Q)mkdir -p $(output)
 	$(Q)test ! -e modules.order || $(MAKE) -C $(build) M=$(CURDIR) clean >/dev/null
 endif
@@ -80,7 +83,7 @@ kdir: modules
 	$(Q)touch out/kdir/lib
 vm shell: kdir
 else
-vm_run = qemu/vm --module $(module)
+vm_run = $(on) qemu/vm --module $(module)
 vm shell run bench soak crash fuzz xfstests: modules
 endif
 
@@ -91,10 +94,10 @@ shell:
 	$(Q)$(vm_run) --shell
 
 run:
-	$(Q)scripts/guest demo
+	$(Q)$(on) scripts/guest demo
 
 bench:
-	$(Q)scripts/bench
+	$(Q)$(on) scripts/bench
 
 test:
 	$(Q)scripts/test $(PARTS)
@@ -102,27 +105,27 @@ test:
 # Ends with 124 if the kernel complained. The boot, and the test that is under way at the end, have
 # a quarter of an hour.
 soak:
-	$(Q)VM=--strict TIMEOUT=$$((($(MINUTES) + 15) * 60)) scripts/guest soak --minutes $(MINUTES)
+	$(Q)$(on) VM=--strict TIMEOUT=$$((($(MINUTES) + 15) * 60)) scripts/guest soak --minutes $(MINUTES)
 
 # The log of all writes is on a ram disk, which wants room.
 crash:
-	$(Q)VM=--strict MEM=4G PMEM_SIZE=1G TIMEOUT=$${TIMEOUT:-7200} scripts/guest crash \
+	$(Q)$(on) VM=--strict MEM=4G PMEM_SIZE=1G TIMEOUT=$${TIMEOUT:-7200} scripts/guest crash \
 		$(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(POINTS),--points $(POINTS)) $(if $(SEED),--seed $(SEED))
 
 mutants:
-	$(Q)scripts/mutants $(PARTS)
+	$(Q)$(on) scripts/mutants $(PARTS)
 
 xfstests:
-	$(Q)scripts/xfstests/run
+	$(Q)$(on) scripts/xfstests/run
 
 lint:
-	$(Q)scripts/lint
+	$(Q)CONFIG= scripts/lint
 
 # The parsers on the host, then images in a guest, whose kernel says what was wrong with them.
 fuzz:
 	$(Q)CARGO_TARGET_DIR=$(CURDIR)/out/fuzz rust/ondisk/fuzz/run $(SECONDS)
-	$(Q)VM=--strict TIMEOUT=14400 scripts/guest hostile $(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED))
+	$(Q)$(on) VM=--strict TIMEOUT=14400 scripts/guest hostile $(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED))
 
 doc:
-	$(Q)scripts/doc out/doc
+	$(Q)CONFIG= scripts/doc out/doc
 endif
