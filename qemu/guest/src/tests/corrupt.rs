@@ -90,7 +90,7 @@ fn populated(bed: &mut Bed) -> Result<()> {
     std::fs::write(root.join("good"), pattern(1, 0, 50_000))?;
     std::fs::write(root.join("bad"), pattern(2, 0, 50_000))?;
     let fragmented = File::create(root.join("fragmented"))?;
-    for n in (0..200).rev() {
+    for n in (0..bed.config.amount(200, 200, 60)).rev() {
         fragmented.write_all_at(&pattern(3, 0, 4096), n * 8192)?;
         if n % 10 == 0 {
             fragmented.sync_all()?;
@@ -104,7 +104,7 @@ fn populated(bed: &mut Bed) -> Result<()> {
     std::fs::write(root.join("dir/file"), "inside")?;
     std::fs::create_dir(root.join("big"))?;
     // Enough for an index of several leaves.
-    for n in 0..bed.config.amount(3_000, 1_000, 500) {
+    for n in 0..bed.config.amount(3_000, 1_000, 300) {
         File::create(root.join(format!("big/entry-of-a-directory-{n}")))?;
     }
     drop(fragmented);

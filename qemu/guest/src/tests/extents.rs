@@ -182,7 +182,7 @@ fn trees_by_ext4(bed: &mut Bed) -> Result<()> {
     };
     check(&File::open(bed.path("read"))?, count)?;
     let grow = bed.open("grow")?;
-    for block in 0..300 {
+    for block in 0..bed.config.amount(300, 300, 100) {
         grow.write_all_at(&pattern(7, 0, 4096), (2 * block + 1) * BLOCK)?;
         grow.write_all_at(&pattern(8, 0, 4096), (2 * (count + block) + 5) * BLOCK)?;
     }
@@ -301,7 +301,8 @@ fn extents(bed: &Bed, name: &str) -> Result<Vec<(u64, u64, u64)>> {
 
 fn appends_are_contiguous(bed: &mut Bed) -> Result<()> {
     let file = bed.create("file")?;
-    for n in 0..4_096_u64 {
+    let count = bed.config.amount(4_096, 4_096, 1_024);
+    for n in 0..count {
         file.write_all_at(&pattern(1, n * BLOCK, 4096), n * BLOCK)?;
     }
     drop(file);
@@ -309,11 +310,15 @@ fn appends_are_contiguous(bed: &mut Bed) -> Result<()> {
     let found = extents(bed, "file")?;
     ensure!(
         !found.is_empty() && found.len() <= 8,
-        "16 MiB appended lie in {} extents",
+        "{count} blocks, appended one by one, lie in {} extents",
         found.len()
     );
     bed.mount()?;
-    same_bytes(&std::fs::read(bed.path("file"))?, &pattern(1, 0, 16 << 20), "the file")
+    same_bytes(
+        &std::fs::read(bed.path("file"))?,
+        &pattern(1, 0, (count * BLOCK) as usize),
+        "the file",
+    )
 }
 
 /// Requests of 2 MiB and more are aligned on the device, on an image of plain mke2fs too; so are smaller
@@ -345,18 +350,21 @@ fn aligned_to_2_mib(bed: &mut Bed) -> Result<()> {
 }
 
 fn across_groups(bed: &mut Bed) -> Result<()> {
-    bed.mkfs("512M", &[])?;
+    // Groups as they are by default, and some of an eighth of that.
+    let (size, group, pieces) =
+        bed.config.amount(("512M", "32768", 75), ("512M", "32768", 75), ("64M", "4096", 10));
+    bed.mkfs(size, &["-g", group])?;
     bed.mount()?;
     let before = free(bed.dir())?;
     let file = bed.create("file")?;
     let chunk = pattern(5, 0, 4 << 20);
-    for n in 0..75 {
+    for n in 0..pieces {
         file.write_all_at(&chunk, n * (4 << 20))?;
     }
     drop(file);
     bed.again()?;
     let file = File::open(bed.path("file"))?;
-    for n in 0..75 {
+    for n in 0..pieces {
         same_bytes(&read_at(&file, n * (4 << 20), 4 << 20)?, &chunk, &format!("piece {n}"))?;
     }
     drop(file);

@@ -161,6 +161,10 @@ fn every_hash(bed: &mut Bed) -> Result<()> {
     let count = bed.config.amount(1_000, 1_000, 120);
     for (number, hash) in ["legacy", "half_md4", "tea"].into_iter().enumerate() {
         for signed in [0x1, 0x2] {
+            // One of the two, in turn, on a kernel on which the six of them take two minutes.
+            if bed.config.amount(false, false, number % 2 + 1 != signed) {
+                continue;
+            }
             bed.mkfs("64M", &[])?;
             bed.image.debugfs(&[
                 &format!("set_super_value def_hash_version {number}"),

@@ -416,7 +416,8 @@ fn shutdown(bed: &mut Bed) -> Result<()> {
 fn with_ext4(bed: &mut Bed) -> Result<()> {
     let dir = start(bed)?;
     let path = bed.path("dir");
-    for n in 0..200 {
+    let (ours, theirs) = bed.config.amount((200, 300), (200, 300), (50, 70));
+    for n in 0..ours {
         let name = path.join(format!("ours-{n}"));
         File::create(&name)?.write_at(&vec![1; n * 100], 0)?;
         chown(&name, Some(USER + n as u32 % 7), Some(GROUP))?;
@@ -429,12 +430,13 @@ fn with_ext4(bed: &mut Bed) -> Result<()> {
         let dir = File::open(root)?;
         let now = [quota::get(&dir, Kind::User, USER)?, quota::get(&dir, Kind::Group, GROUP)?];
         ensure!(now == before, "ext4 reads {now:?}, expected {before:?}");
-        for n in 0..300 {
+        for n in 0..theirs {
             let name = root.join(format!("dir/ext4-{n}"));
             File::create(&name)?.write_at(&vec![1; n * 50], 0)?;
             chown(&name, Some(USER + n as u32 % 11), Some(GROUP))?;
         }
-        (0..100).try_for_each(|n| Ok(std::fs::remove_file(root.join(format!("dir/ours-{n}")))?))
+        (0..ours / 2)
+            .try_for_each(|n| Ok(std::fs::remove_file(root.join(format!("dir/ours-{n}")))?))
     })?;
     let dir = File::open(bed.path("dir"))?;
     for id in USER..USER + 11 {
