@@ -340,7 +340,8 @@ impl<T: FileSystem> INode<T> {
 
     /// Waits until no fault holds the mode lock: the first step of eviction, after which none can come.
     ///
-    /// A fault that is left here has given up its file, as the last thing but to release the lock.
+    /// A fault that is left here has given up its file, as the last thing but to release the lock. It is
+    /// another task's: `fput` never evicts by itself, but from the way back to user space, or a worker.
     ///
     /// Tries, like [`Switch::begin`], as lockdep knows no difference between this inode, which nobody
     /// else waits for, and one whose fault has come into reclaim.
