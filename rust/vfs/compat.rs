@@ -28,6 +28,11 @@ mod as_written {
     }
     pub(in crate::vfs) use create;
 
+    /// The mode of a new directory, of what `->mkdir` is given.
+    pub(in crate::vfs) const fn mkdir_mode(mode: bindings::umode_t) -> bindings::umode_t {
+        mode
+    }
+
     /// Sets `->sync_inode_metadata`.
     pub(in crate::vfs) const fn with_sync_inode_metadata(
         mut table: bindings::super_operations,
@@ -73,6 +78,11 @@ mod before_7_3 {
         };
     }
     pub(in crate::vfs) use create;
+
+    /// `->mkdir` is given a mode without a type.
+    pub(in crate::vfs) const fn mkdir_mode(mode: bindings::umode_t) -> bindings::umode_t {
+        mode | bindings::S_IFDIR as bindings::umode_t
+    }
 
     /// There is no `->sync_inode_metadata`.
     pub(in crate::vfs) const fn with_sync_inode_metadata(

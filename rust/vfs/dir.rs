@@ -314,7 +314,7 @@ impl<O: Operations> VTable<O> {
                 Negative::from_raw(dentry),
             )
         };
-        match O::mkdir(idmap, dir, entry, mode) {
+        match O::mkdir(idmap, dir, entry, compat::mkdir_mode(mode)) {
             // The dentry passed in is the one that was instantiated.
             Ok(_) => ptr::null_mut(),
             Err(err) => err.to_ptr(),
