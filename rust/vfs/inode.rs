@@ -181,7 +181,7 @@ impl<T: FileSystem> Allocation<T> {
 /// # Invariants
 ///
 /// The inode is embedded in an [`Allocation<T>`], belongs to a ready [`SuperBlock<T>`], and is
-/// counted.
+/// counted; or a fault keeps it by its mode lock, or it is being evicted, which waits for that.
 #[repr(transparent)]
 pub struct INode<T: FileSystem> {
     inner: Opaque<bindings::inode>,

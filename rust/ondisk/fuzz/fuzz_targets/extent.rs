@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! An extent tree whose root and nodes are of any bytes, looked at and changed.
+//!
+//! A host program. An `expect` is what must hold: libFuzzer reports the panic, and that is the finding.
 
 #![no_main]
 

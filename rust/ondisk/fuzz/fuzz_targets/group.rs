@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A group descriptor of any bytes, and the bitmaps that follow from it.
+//!
+//! A host program. An `expect` is what must hold: libFuzzer reports the panic, and that is the finding.
 
 #![no_main]
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! An inode of any bytes: what is decoded can be encoded, and is the same then.
+//!
+//! A host program. An `expect` is what must hold: libFuzzer reports the panic, and that is the finding.
 
 #![no_main]
 
