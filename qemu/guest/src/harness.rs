@@ -8,8 +8,10 @@ use crate::points;
 use crate::report::{Outcome, Report};
 use crate::stage::{self, Config, Image, Mount};
 use anyhow::{Context, Result};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Signal};
+use rustix::process::{pidfd_open, Pid, PidfdFlags, Signal};
 use std::cmp::Reverse;
 use std::fmt;
 use std::fs::{self, File};
@@ -382,22 +384,23 @@ fn in_process(test: &Test, name: &str, config: &Config) -> Result<(Outcome, Stri
 /// Exit status of a child that skipped its test.
 const SKIPPED: i32 = 77;
 
+/// Sleeps until the child has ended or the time is over: looking again and again costs a guest without KVM dearly.
+fn ended(child: &Child, limit: Duration) -> rustix::io::Result<()> {
+    let pid = Pid::from_raw(child.id() as i32).ok_or(Errno::SRCH)?;
+    let child = pidfd_open(pid, PidfdFlags::empty())?;
+    let limit = Timespec::try_from(limit).map_err(|_| Errno::INVAL)?;
+    poll(&mut [PollFd::new(&child, PollFlags::IN)], Some(&limit)).map(drop)
+}
+
 fn wait(child: &mut Child, limit: Duration) -> Option<Outcome> {
-    let deadline = Instant::now() + limit;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => {
-                return Some(match status.code() {
-                    Some(0) => Outcome::Passed,
-                    Some(SKIPPED) => Outcome::Skipped(String::new()),
-                    Some(1) => Outcome::Failed(String::new()),
-                    _ => Outcome::Failed(format!("the test ended with {status}")),
-                });
-            }
-            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-            Ok(None) => return None,
-            Err(error) => return Some(Outcome::Failed(format!("wait: {error}"))),
-        }
+    match ended(child, limit).map_err(Into::into).and_then(|()| child.try_wait()) {
+        Ok(status) => status.map(|status| match status.code() {
+            Some(0) => Outcome::Passed,
+            Some(SKIPPED) => Outcome::Skipped(String::new()),
+            Some(1) => Outcome::Failed(String::new()),
+            _ => Outcome::Failed(format!("the test ended with {status}")),
+        }),
+        Err(error) => Some(Outcome::Failed(format!("wait: {error}"))),
     }
 }
 
