@@ -450,7 +450,7 @@ fn fork_and_move(bed: &mut Bed) -> Result<()> {
 /// Threads fault the same pages in, for reading and for writing, while others write and truncate.
 fn threads(bed: &mut Bed) -> Result<()> {
     let len = 4 << 20;
-    let rounds = if bed.config.short { 10 } else { 60 };
+    let rounds = bed.config.amount(60, 10, 4);
     let file = file(bed, "file", 1, len)?;
     let half = len / 2;
     for round in 0..rounds {

@@ -345,7 +345,7 @@ fn orphan_directory(bed: &mut Bed) -> Result<()> {
 
 /// All inodes in use: ENOSPC, and every one usable again after unlink.
 fn run_out(bed: &mut Bed) -> Result<()> {
-    bed.mkfs("64M", &["-N", "512"])?;
+    bed.mkfs("64M", &["-N", bed.config.amount("512", "512", "96")])?;
     bed.mount()?;
     let before = free(bed.dir())?;
     for round in 0..2 {

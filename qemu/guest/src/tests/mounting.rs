@@ -336,7 +336,7 @@ fn statfs_like_ext4(bed: &mut Bed) -> Result<()> {
             Ok(())
         })?;
         same_statfs(&ours, &theirs.context("statfs")?, round)?;
-        for n in 0..50 {
+        for n in 0..bed.config.amount(50, 50, 10) {
             std::fs::write(bed.path(format!("{round} {n}")), vec![1; 300_000])?;
         }
         rustix::fs::syncfs(File::open(bed.dir())?)?;
@@ -348,7 +348,7 @@ fn statfs_like_ext4(bed: &mut Bed) -> Result<()> {
 fn several(bed: &mut Bed) -> Result<()> {
     let options =
         |device: &str| if device.contains("ram") { "dax=never" } else { bed.place.options() };
-    let mut mounts = Vec::new();
+    let (mut mounts, files) = (Vec::new(), bed.config.amount(60, 60, 12));
     for device in ["/dev/pmem0", "/dev/pmem1", "/dev/ram0", "/dev/ram1"] {
         let image = Image::on(device);
         image.mkfs(stage::IMAGE, &[])?;
@@ -356,10 +356,10 @@ fn several(bed: &mut Bed) -> Result<()> {
     }
     std::thread::scope(|scope| {
         let work = |n: usize, dir: &Path| -> Result<()> {
-            for file in 0..60 {
+            for file in 0..files {
                 std::fs::write(dir.join(format!("file-{file}")), pattern(n as u64, 0, 40_000))?;
             }
-            for file in 0..60 {
+            for file in 0..files {
                 same_bytes(
                     &std::fs::read(dir.join(format!("file-{file}")))?,
                     &pattern(n as u64, 0, 40_000),

@@ -58,11 +58,12 @@ fn create(bed: &mut Bed) -> Result<()> {
         Errno::ISDIR,
         "a directory for writing",
     )?;
-    for n in 0..500 {
+    let count = bed.config.amount(500, 500, 100);
+    for n in 0..count {
         File::create(bed.path(format!("file-{n}")))?.write_all(format!("{n}").as_bytes())?;
     }
     bed.again()?;
-    for n in 0..500 {
+    for n in 0..count {
         let text = std::fs::read_to_string(bed.path(format!("file-{n}")))?;
         ensure!(text == n.to_string(), "file-{n} holds {text:?}");
     }
@@ -73,7 +74,8 @@ fn create(bed: &mut Bed) -> Result<()> {
 fn bytes(bed: &mut Bed) -> Result<()> {
     let mut names: Vec<Vec<u8>> =
         (1..=255_u8).filter(|b| *b != b'/' && *b != b'.').map(|b| vec![b]).collect();
-    names.extend((2..=255).map(|len| vec![b'n'; len]));
+    let step = bed.config.amount(1, 1, 23);
+    names.extend((2..=255).rev().step_by(step).map(|len| vec![b'n'; len]));
     names.push("ä 漢字 🦀\n\t".into());
     names.push(b"\xff\xfe\x80".to_vec());
     let path = |bed: &Bed, name: &[u8]| bed.path(std::ffi::OsStr::from_bytes(name));

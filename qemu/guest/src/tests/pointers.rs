@@ -258,7 +258,7 @@ fn large_directory(bed: &mut Bed) -> Result<()> {
     let before = free(bed.dir())?;
     std::fs::create_dir(bed.path("dir"))?;
     let name = |n: u32| format!("dir/{n:0>60}");
-    let count = if bed.config.short { 1_000 } else { 8_000 };
+    let count = bed.config.amount(8_000, 1_000, 250);
     for n in 0..count {
         File::create(bed.path(name(n)))?;
     }

@@ -452,7 +452,7 @@ fn threads(bed: &mut Bed) -> Result<()> {
     let dir = start(bed)?;
     let path = bed.path("dir");
     let work = |thread: u32| -> Result<()> {
-        for n in 0..if bed.config.short { 60 } else { 400 } {
+        for n in 0..bed.config.amount(400, 60, 26) {
             let name = path.join(format!("{thread}-{}", n % 13));
             let file = File::create(&name)?;
             file.write_at(&vec![1; 10_000 * (n as usize % 5)], 0)?;

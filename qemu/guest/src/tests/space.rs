@@ -183,9 +183,10 @@ fn scattered(bed: &Bed, count: u64) -> Result<Twin> {
 
 fn collapse_many_extents(bed: &mut Bed) -> Result<()> {
     let before = free(bed.dir())?;
-    let mut twin = scattered(bed, if bed.config.short { 2_500 } else { 9_000 })?;
+    let mut twin = scattered(bed, bed.config.amount(9_000, 2_500, 1_250))?;
     let block = BLOCK as usize;
-    for (at, len) in [(0, 1), (1_999, 3), (700, 800), (1, 2), (3, 1_500)] {
+    let ranges = [(0, 1), (1_999, 3), (700, 800), (1, 2), (3, 1_500)];
+    for (at, len) in ranges.into_iter().take(bed.config.amount(5, 5, 3)) {
         twin.collapse(at * block, len * block)?;
     }
     twin.check("collapsed")?;
@@ -199,9 +200,10 @@ fn collapse_many_extents(bed: &mut Bed) -> Result<()> {
 
 fn insert_many_extents(bed: &mut Bed) -> Result<()> {
     let before = free(bed.dir())?;
-    let mut twin = scattered(bed, if bed.config.short { 2_500 } else { 9_000 })?;
+    let mut twin = scattered(bed, bed.config.amount(9_000, 2_500, 1_250))?;
     let block = BLOCK as usize;
-    for (at, len) in [(0, 1), (1_998, 3), (1_500, 800), (2_101, 2), (4_000, 1)] {
+    let ranges = [(0, 1), (1_998, 3), (1_500, 800), (2_101, 2), (4_000, 1)];
+    for (at, len) in ranges.into_iter().take(bed.config.amount(5, 5, 3)) {
         twin.insert(at * block, len * block)?;
     }
     twin.check("widened")?;
