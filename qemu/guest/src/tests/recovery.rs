@@ -5,7 +5,8 @@
 use super::{free, pattern, read_at, refused, same_bytes};
 use crate::harness::{Bed, Place, Test, BOTH, DAX, RAM};
 use crate::manifest::{Facts, Manifest};
-use crate::stage::Image;
+use crate::mapper::Mapped;
+use crate::stage::{run, run_status, Image};
 use crate::sys::{self, Aligned};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::OFlags;
@@ -13,6 +14,10 @@ use rustix::io::Errno;
 use std::fs::{self, File};
 use std::os::unix::fs::{symlink, FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long a write to a slow disk takes.
+const SLOW: Duration = Duration::from_millis(400);
 
 /// Commits only when somebody asks.
 const RARELY: &str = "commit=3600";
@@ -27,6 +32,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("recovery::orphans", BOTH, orphans),
         Test::bare("recovery::orphans_of_ext4", BOTH, orphans_of_ext4),
         Test::bare("recovery::freed_blocks_wait", BOTH, freed_blocks_wait),
+        Test::bare("recovery::freed_while_committing", RAM, freed_while_committing).corrupt(),
         Test::bare("recovery::space_after_commit", BOTH, space_after_commit),
         Test::bare("recovery::revoked", RAM, revoked),
         Test::bare("recovery::any_moment", BOTH, any_moment).seconds(300),
@@ -268,6 +274,38 @@ fn freed_blocks_wait(bed: &mut Bed) -> Result<()> {
     }
     mount.unmount()?;
     copy.fsck()
+}
+
+/// A block that the committing transaction took, and the running one frees, is not to be taken again: the
+/// journal would find it in two places, and abort. The journal is on a slow disk, so that a commit lasts.
+fn freed_while_committing(bed: &mut Bed) -> Result<()> {
+    let slow = format!("delay /dev/ram1 0 0 /dev/ram1 0 {}", SLOW.as_millis());
+    let (_mapped, journal) = Mapped::new("guest-slow", 16 << 11, &slow)?;
+    run("mke2fs", &["-q", "-F", "-O", "journal_dev", "-b", "4096", &journal])?;
+    bed.mkfs("64M", &["-J", &format!("device={journal}")])?;
+    bed.mount_with(RARELY)?;
+    let dir = File::open(bed.dir())?;
+    for round in 0..3 {
+        fs::create_dir(bed.path("taken"))?;
+        std::thread::scope(|scope| -> Result<()> {
+            let commit = scope.spawn(|| rustix::fs::syncfs(&dir));
+            std::thread::sleep(SLOW / 2);
+            fs::remove_dir(bed.path("taken"))?;
+            for n in 0..20 {
+                let name = format!("dir-{round}-{n}");
+                fs::create_dir(bed.path(&name)).with_context(|| name)?;
+            }
+            ensure!(!commit.is_finished(), "the commit was over before");
+            commit.join().map_err(|_| anyhow::anyhow!("a thread died"))??;
+            Ok(())
+        })?;
+    }
+    drop(dir);
+    bed.unmount()?;
+    let device = bed.image.device().to_string_lossy().into_owned();
+    let (status, text) = run_status("e2fsck", &["-fn", "-j", &journal, &device])?;
+    ensure!(status == 0, "e2fsck says {status}:\n{text}");
+    Ok(())
 }
 
 /// What is only free after a commit is there for those who need it.
