@@ -522,6 +522,11 @@ unsigned int rdaxfs_memalloc_nofs_save(void)
 	return memalloc_nofs_save();
 }
 
+void rdaxfs_memalloc_retry_wait(void)
+{
+	memalloc_retry_wait(GFP_NOFS);
+}
+
 /* linux/security.h */
 
 int rdaxfs_security_inode_init_security(struct inode *inode, struct inode *dir,

@@ -150,6 +150,7 @@ void rdaxfs_up_read_rcu(struct rw_semaphore *sem);
 /* linux/sched/mm.h */
 void rdaxfs_memalloc_nofs_restore(unsigned int flags);
 unsigned int rdaxfs_memalloc_nofs_save(void);
+void rdaxfs_memalloc_retry_wait(void);
 
 /* linux/security.h */
 int rdaxfs_security_inode_init_security(struct inode *inode, struct inode *dir,

@@ -347,7 +347,7 @@ impl<'t> Bitmap<'t> {
     /// are any: after a crash they still belong to what they were freed from, so nothing may be written
     /// to them.
     pub fn with_uncommitted(&self) -> Result<Option<KVec<u8>>> {
-        let mut bits = KVec::with_capacity(self.bits.len(), GFP_KERNEL)?;
+        let mut bits = vfs::wait_for_memory(|| KVec::with_capacity(self.bits.len(), GFP_KERNEL));
         bits.extend_from_slice(&self.bits, GFP_KERNEL)?;
         Ok(self.buffer.merge_committed(&mut bits).then_some(bits))
     }
@@ -376,7 +376,7 @@ impl<'t> Bitmap<'t> {
         };
         let start = changed.start;
         let changed = self.bits.get(changed).ok_or(EIO)?;
-        let mut before = KVec::from_elem(0, changed.len(), GFP_KERNEL)?;
+        let mut before = vfs::zeroes(changed.len());
         self.buffer.read_at(start, &mut before)?;
 
         // From here on nothing fails.

@@ -43,6 +43,7 @@ use crate::{
     },
     prelude::*,
     vfs::{
+        self,
         inode::{
             New,
             S_APPEND,
@@ -459,17 +460,14 @@ pub fn attributes(inode: &INode) -> Result<KVec<u8>> {
     let fresh = inode.data().get_ref().fresh.lock();
     let (disk, bytes) = if *fresh {
         let size = geometry.inode_size().into();
-        (
-            DiskInode::new(geometry),
-            KVec::from_elem(0, size, GFP_KERNEL)?,
-        )
+        (DiskInode::new(geometry), vfs::zeroes(size))
     } else {
         let slot = Slot::read(inode.sb(), inode.ino())?;
         (slot.decode()?, slot.bytes)
     };
-    let mut attributes = KVec::new();
-    let range = disk.attributes(geometry);
-    attributes.extend_from_slice(bytes.get(range).unwrap_or_default(), GFP_KERNEL)?;
+    let found = bytes.get(disk.attributes(geometry)).unwrap_or_default();
+    let mut attributes = vfs::zeroes(found.len());
+    attributes.copy_from_slice(found);
     Ok(attributes)
 }
 

@@ -22,7 +22,10 @@ use crate::{
         BlockNr, //
     },
     prelude::*,
-    vfs::Buffer, //
+    vfs::{
+        self,
+        Buffer, //
+    }, //
 };
 use core::ops::{
     Deref,
@@ -171,7 +174,7 @@ impl<'t, F: Format> MetaBlock<'t, F> {
         format: F,
     ) -> Result<Self> {
         let buffer = tx.create(nr.get())?;
-        let bytes = KVec::from_elem(0, buffer.size(), GFP_KERNEL)?;
+        let bytes = vfs::zeroes(buffer.size());
         Ok(Self {
             tx,
             owner,

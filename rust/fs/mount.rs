@@ -244,7 +244,7 @@ pub fn fill_super(
             groups,
             freed: Atomic::new(journal.as_ref().map_or(0, Journal::latest)),
             journal,
-            orphans <- new_mutex!(KVec::new(), "rdaxfs_orphans"),
+            orphans <- new_mutex!(KVVec::new(), "rdaxfs_orphans"),
             discards <- new_mutex!(KVec::new(), "rdaxfs_discards"),
             dax,
             completions: writeback::Queue::new(sb.id())?,

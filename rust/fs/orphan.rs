@@ -43,6 +43,7 @@ use crate::{
     },
     prelude::*,
     vfs::{
+        self,
         sb_info,
         sb_warn,
         Credits,
@@ -55,7 +56,7 @@ use kernel::sync::{
 };
 
 /// The numbers of the orphans: each one's `i_dtime` is the number before it.
-pub type List = KVec<u32>;
+pub type List = KVVec<u32>;
 
 /// Blocks that [`add`] and [`remove`] change besides the inode's own: the super block, and the inode
 /// that is next in the list.
@@ -90,6 +91,7 @@ pub fn add(tx: &Transaction<'_>, inode: &INode) -> Result {
         return inode::store_orphan(tx, inode, None);
     }
     let next = list.last().copied().unwrap_or(0);
+    vfs::wait_for_memory(|| list.reserve(1, GFP_KERNEL));
     list.push(ino, GFP_KERNEL)?;
     inode.data().orphan.store(true, Relaxed);
     inode::store_orphan(tx, inode, Some(next))?;

@@ -36,7 +36,10 @@ use crate::{
         Csum, //
     },
     prelude::*,
-    vfs::crc32c, //
+    vfs::{
+        self,
+        crc32c, //
+    }, //
 };
 use kernel::sync::{
     aref::ARef,
@@ -109,6 +112,7 @@ pub fn read(owner: &INode, ino: u32, size: u32, entry: &Entry<'_>) -> Result<KVV
 
 /// An attribute of `owner` more has the value. The caller marks nothing.
 pub fn get(tx: &Transaction<'_>, owner: &INode, ino: u32, gone: &mut Gone) -> Result {
+    vfs::wait_for_memory(|| gone.0.reserve(1, GFP_KERNEL));
     let value = find(owner, ino)?;
     let users = inode::value_users(&value)?;
     inode::set_value_users(tx, &value, users.checked_add(1).ok_or(EFBIG)?)?;
@@ -117,7 +121,7 @@ pub fn get(tx: &Transaction<'_>, owner: &INode, ino: u32, gone: &mut Gone) -> Re
 
 /// An attribute of `owner` has the value no more.
 pub fn put(tx: &Transaction<'_>, owner: &INode, ino: u32, gone: &mut Gone) -> Result {
-    gone.0.reserve(1, GFP_KERNEL)?;
+    vfs::wait_for_memory(|| gone.0.reserve(1, GFP_KERNEL));
     let value = find(owner, ino)?;
     let users = inode::value_users(&value)?.saturating_sub(1);
     if users == 0 {

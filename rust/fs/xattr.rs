@@ -296,7 +296,7 @@ pub fn set(
 
     let mut new = value.map(|value| Entry::new(name, value));
 
-    let mut body = KVec::from_elem(0, found.body.len(), GFP_KERNEL)?;
+    let mut body = vfs::zeroes(found.body.len());
     let in_body = |body: &mut KVec<u8>, new| rewrite(in_inode, Writer::in_inode(body)?, name, new);
     let body_changes = match in_body(&mut body, new) {
         Ok(_) => {
@@ -310,7 +310,7 @@ pub fn set(
     let _guard = inode.sb().data().get_ref().attributes.lock();
     let (mut nr, mut shared) = (*file_acl, false);
     if new.is_some() || old_there.is_some() {
-        let mut block = KVec::from_elem(0, inode.sb().block_size(), GFP_KERNEL)?;
+        let mut block = vfs::zeroes(inode.sb().block_size());
         let any = Writer::in_block(&mut block)
             .and_then(|writer| rewrite(in_block, writer, name, new))
             .map_err(|_| ENOSPC)?;

@@ -81,13 +81,14 @@ impl Buffer {
         Ok(())
     }
 
-    /// A copy of the `len` bytes from `offset` on, as [`read_at`](Self::read_at) makes it.
+    /// A copy of the `len` bytes from `offset` on, as [`read_at`](Self::read_at) makes it. Waits for
+    /// the memory.
     pub fn read_vec(&self, offset: usize, len: usize) -> Result<KVec<u8>> {
         let end = offset.checked_add(len).ok_or(EIO)?;
         if end > self.size() {
             return Err(EIO);
         }
-        let mut bytes: KVec<u8> = super::nofs(|| KVec::with_capacity(len, GFP_KERNEL))?;
+        let mut bytes: KVec<u8> = super::wait_for_memory(|| KVec::with_capacity(len, GFP_KERNEL));
         // SAFETY: As for `read_at`; the vector has room for `len` bytes, all of which are copied.
         unsafe {
             let from = (*self.as_ptr()).b_data.cast::<u8>().add(offset);
@@ -97,7 +98,7 @@ impl Buffer {
         Ok(bytes)
     }
 
-    /// A copy of the whole block. Fails only for want of memory.
+    /// A copy of the whole block.
     pub fn to_vec(&self) -> Result<KVec<u8>> {
         self.read_vec(0, self.size())
     }

@@ -289,23 +289,31 @@ impl Journal {
         unsafe { bindings::rdaxfs_journal_set_options(self.as_ptr(), seconds, barrier) };
     }
 
-    /// Opens a handle for a change of so many blocks. [`EROFS`] if the journal was aborted.
+    /// Opens a handle for a change of so many blocks, and waits for the memory that it needs. [`EROFS`] if
+    /// the journal was aborted.
     pub(super) fn start(&self, credits: Credits) -> Result<NonNull<bindings::handle_t>> {
         let blocks = i32::try_from(credits.0).map_err(|_| ENOSPC)?;
-        // SAFETY: Valid by the type's invariant; the caller stops the handle.
-        let handle = from_err_ptr(unsafe {
-            bindings::jbd2__journal_start(
-                self.as_ptr(),
-                blocks,
-                0,
-                MAX_FORGOTTEN as c_int,
-                // The transaction allocates without entering the file system, whatever this says.
-                bindings::GFP_KERNEL,
-                0,
-                0,
-            )
-        })?;
-        NonNull::new(handle).ok_or(EROFS)
+        loop {
+            // SAFETY: Valid by the type's invariant; the caller stops the handle.
+            let handle = from_err_ptr(unsafe {
+                bindings::jbd2__journal_start(
+                    self.as_ptr(),
+                    blocks,
+                    0,
+                    MAX_FORGOTTEN as c_int,
+                    // The transaction allocates without entering the file system, whatever this says.
+                    bindings::GFP_KERNEL,
+                    0,
+                    0,
+                )
+            });
+            match handle {
+                // What must not fail begins here as well: an inode that was changed, or an orphan.
+                // SAFETY: Sleeps, which is allowed here.
+                Err(error) if error == ENOMEM => unsafe { bindings::rdaxfs_memalloc_retry_wait() },
+                handle => return NonNull::new(handle?).ok_or(EROFS),
+            }
+        }
     }
 
     /// The transaction that is running, or the last one.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A reader-writer semaphore with its data, and scopes in which allocations do not enter the file
-//! system.
+//! A reader-writer semaphore with its data, scopes in which allocations do not enter the file system,
+//! and allocations that are waited for.
 //!
 //! Invariant: the data of a [`RwSem`] is reached only through its guards, or through `&mut`.
 //!
@@ -20,6 +20,7 @@ use core::{
     },
 };
 use kernel::{
+    alloc::AllocError,
     sync::LockClassKey,
     types::{
         NotThreadSafe,
@@ -210,4 +211,23 @@ pub fn nofs<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: `flags` comes from the save just above, and scopes nest.
     unsafe { bindings::rdaxfs_memalloc_nofs_restore(flags) };
     ret
+}
+
+/// Does `allocate` until there is memory for it. For what is done when other metadata was changed in the
+/// same transaction, which cannot be taken back.
+///
+/// The flags of Rust's allocators have no `__GFP_NOFAIL`.
+pub fn wait_for_memory<R>(mut allocate: impl FnMut() -> Result<R, AllocError>) -> R {
+    nofs(|| loop {
+        match allocate() {
+            Ok(done) => return done,
+            // SAFETY: Sleeps, as the allocation did.
+            Err(AllocError) => unsafe { bindings::rdaxfs_memalloc_retry_wait() },
+        }
+    })
+}
+
+/// `len` zeroes, no more than a block has. Waits for the memory.
+pub fn zeroes(len: usize) -> KVec<u8> {
+    wait_for_memory(|| KVec::from_elem(0, len, GFP_KERNEL))
 }

@@ -57,6 +57,8 @@ pub use self::{
     lock::{
         new_rwsem,
         nofs,
+        wait_for_memory,
+        zeroes,
         RwSem, //
     },
     log::{
