@@ -3,12 +3,13 @@
 
 use super::{free, pattern, read_at, refused, same_bytes};
 use crate::harness::{Bed, Test, ALL, BOTH, DAX, RAM};
-use crate::sys::{Child, End, Mapping};
+use crate::sys::{in_child, Child, End, Mapping};
 use anyhow::{ensure, Context, Result};
-use rustix::fs::{fallocate, FallocateFlags, SeekFrom};
+use rustix::fs::{fallocate, fsetxattr, FallocateFlags, SeekFrom, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 const BLOCK: u64 = 4096;
 /// `FALLOC_FL_WRITE_ZEROES`, which rustix does not name.
@@ -29,6 +30,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("space::under_a_mapping", ALL, under_a_mapping),
         Test::new("space::while_stored_to", BOTH, while_stored_to).seconds(300),
         Test::new("space::full_device", RAM, full_device),
+        Test::bare("space::storm", BOTH, storm).seconds(600),
     ]
 }
 
@@ -351,4 +353,92 @@ fn full_device(bed: &mut Bed) -> Result<()> {
         twin.collapse((n * 2 + 2) * 4096, 4096)?;
     }
     twin.check("moved on a full device")
+}
+
+/// Several processes fill the file system in every way at the same time, and empty it again: after that as
+/// much is free as before.
+fn storm(bed: &mut Bed) -> Result<()> {
+    let (size, rounds) = bed.config.amount(("64M", 20), ("24M", 2), ("12M", 1));
+    bed.mkfs(size, &["-N", "2000"])?;
+    bed.mount()?;
+    let before = free(bed.dir())?;
+    for round in 0..rounds {
+        let mut workers = Vec::new();
+        for worker in 0..4 {
+            let dir = bed.path(format!("{worker}"));
+            workers.push(Child::start(move || match fill_up(&dir, round * 4 + worker) {
+                Ok(()) => 0,
+                Err(error) => {
+                    println!("round {round}, worker {worker}: {error:#}");
+                    1
+                }
+            })?);
+        }
+        for worker in workers {
+            ensure!(worker.wait()? == End::Exit(0), "round {round}: a worker failed");
+        }
+        rustix::fs::sync();
+        let after = free(bed.dir())?;
+        ensure!(after == before, "round {round}: free {before:?}, then {after:?}");
+    }
+    bed.judge()
+}
+
+/// Makes files, directories and attributes in a new directory until nothing of it is possible any more,
+/// and removes all of it.
+fn fill_up(dir: &Path, seed: u64) -> Result<()> {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (seed << 20));
+    let mut full = 0;
+    match std::fs::create_dir(dir) {
+        // The others were faster.
+        Err(error) => return refused(Err::<(), _>(error), Errno::NOSPC, "a directory"),
+        Ok(()) => {}
+    }
+    for n in 0.. {
+        let path = dir.join(format!("{n}"));
+        let what = random.below(5);
+        let done = match what {
+            0 => std::fs::create_dir(&path),
+            1 => std::fs::write(&path, pattern(n, 0, 200_000)),
+            2 => File::create(&path).and_then(|file| {
+                Ok(fallocate(&file, FallocateFlags::empty(), 0, 1 + random.below(1 << 20))?)
+            }),
+            3 => File::create(&path).and_then(|file| {
+                let value = pattern(n, 0, 3_000);
+                Ok(fsetxattr(&file, "user.large", &value, XattrFlags::empty())?)
+            }),
+            _ => stored(&path, 100 << 12),
+        };
+        if let Err(error) = done {
+            refused(Err::<(), _>(error), Errno::NOSPC, &format!("operation {what}"))?;
+            full += 1;
+        }
+        // Now and then there is room again.
+        if random.below(30) == 0 {
+            let gone = dir.join(format!("{}", random.below(n + 1)));
+            let _ = std::fs::remove_file(gone);
+        }
+        if full == 20 {
+            break;
+        }
+    }
+    Ok(std::fs::remove_dir_all(dir)?)
+}
+
+/// Stores to every page of a new file: SIGBUS, in a process of its own, is what a full device says then.
+fn stored(path: &Path, len: usize) -> std::io::Result<()> {
+    let file = File::options().read(true).write(true).create_new(true).open(path)?;
+    file.set_len(len as u64)?;
+    let end = in_child(|| match Mapping::shared(&file, len) {
+        Ok(map) => {
+            map.touch_write(7);
+            0
+        }
+        Err(_) => 1,
+    })?;
+    match end {
+        End::Exit(0) => Ok(()),
+        End::Signal(libc::SIGBUS) => Err(Errno::NOSPC.into()),
+        end => Err(std::io::Error::other(format!("stores ended with {end:?}"))),
+    }
 }
