@@ -200,6 +200,13 @@ impl Bed {
         self.mount.take().context("not mounted")?.unmount().map(|_| ())
     }
 
+    /// Takes note that the test has unmounted it itself.
+    pub fn forget(&mut self) {
+        if let Some(mount) = self.mount.take() {
+            std::mem::forget(mount);
+        }
+    }
+
     /// Unmounts and mounts again, so that everything has to come from the device.
     pub fn again(&mut self) -> Result<()> {
         self.unmount()?;

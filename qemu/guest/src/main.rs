@@ -9,6 +9,7 @@ mod demo;
 mod events;
 mod harness;
 mod hostile;
+mod inject;
 mod kmsg;
 mod manifest;
 mod mapper;

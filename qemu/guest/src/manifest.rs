@@ -17,6 +17,8 @@ use xxhash_rust::xxh3::Xxh3;
 pub enum Facts {
     /// Names, types, permissions, contents: what a copy has in common with its source.
     Copied,
+    /// Also link counts and extended attributes: what an operation that failed leaves as it was.
+    Kept,
     /// Also owners, link counts, times, blocks: what two drivers must agree on.
     All,
 }
@@ -107,6 +109,9 @@ impl Manifest {
                 b.tv_nsec
             );
         }
+        if facts == Facts::Kept {
+            line += &format!(" links {}", stat.stx_nlink);
+        }
         match kind {
             FileType::RegularFile => {
                 line += &format!(" {} bytes {}", stat.stx_size, self.hash(path, stat.stx_size)?)
@@ -117,7 +122,7 @@ impl Manifest {
             }
             _ => {}
         }
-        if facts == Facts::All {
+        if facts != Facts::Copied {
             line += &attributes(path)?;
         }
         Ok(line)

@@ -2,9 +2,9 @@
 //! Devices of the device mapper, and what `log-writes` has written down.
 
 use crate::skip;
-use crate::stage::run;
+use crate::stage::{run, SCRATCH};
 use anyhow::{ensure, Context, Result};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -27,13 +27,25 @@ impl Mapped {
         Ok((made, format!("/dev/dm-{}", minor.trim())))
     }
 
-    /// Gives it another table, while it is in use.
-    pub fn load(&self, sectors: u64, rest: &str) -> Result<()> {
-        let table = format!("0 {sectors} {rest}");
-        run("dmsetup", &["--noudevsync", "--noudevrules", "reload", self.0, "--table", &table])?;
+    /// Gives it another table, while it is in use: what each number of sectors is, one after the other.
+    pub fn load(&self, parts: &[(u64, &str)]) -> Result<()> {
+        let (mut at, mut table) = (0, String::new());
+        for (sectors, rest) in parts {
+            table += &format!("{at} {sectors} {rest}\n");
+            at += sectors;
+        }
+        let file = Path::new(SCRATCH).join("table");
+        fs::write(&file, table)?;
+        let file = file.to_string_lossy();
+        run("dmsetup", &["--noudevsync", "--noudevrules", "reload", self.0, &file])?;
         // Without a freeze of the file system, whose writes are what the new table is about.
         run("dmsetup", &["--noudevsync", "--nolockfs", "suspend", self.0])?;
         run("dmsetup", &["--noudevsync", "--noudevrules", "resume", self.0]).map(drop)
+    }
+
+    /// Sends words to its one target.
+    pub fn message(&self, words: &[&str]) -> Result<()> {
+        run("dmsetup", &[&["message", self.0, "0"], words].concat()).map(drop)
     }
 }
 

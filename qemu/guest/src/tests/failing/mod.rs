@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices that fail, and journals on devices of their own.
 
+mod blocks;
+mod memory;
+mod requests;
+mod steps;
+
 use super::{pattern, refused, same_bytes};
-use crate::harness::{Bed, Test, RAM};
+use crate::harness::{Bed, Place, Test, DAX, RAM};
 use crate::hostile;
 use crate::manifest::{Facts, Manifest};
 use crate::mapper::Mapped;
@@ -13,8 +18,18 @@ use rustix::io::Errno;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
+/// Every way in which the bytes of a file are reached, and a change of it.
+const WAYS: &[Place] = &[Place::Dax, Place::Inode, Place::Ram];
+
 pub fn tests() -> Vec<Test> {
     vec![
+        Test::bare("failing::each_allocation", WAYS, memory::each).seconds(600),
+        Test::bare("failing::mounting", WAYS, memory::mounting).seconds(600),
+        Test::bare("failing::memory", WAYS, memory::random).seconds(600),
+        Test::bare("failing::requests", RAM, requests::random).corrupt().seconds(600),
+        Test::bare("failing::reported_once", RAM, requests::reported_once).corrupt(),
+        Test::bare("failing::dust", RAM, blocks::dust).corrupt(),
+        Test::new("failing::poison", DAX, blocks::poison).corrupt(),
         Test::bare("failing::journal_device", RAM, journal_device).corrupt(),
         Test::bare("failing::device", RAM, device).corrupt(),
         Test::bare("corrupt::random", RAM, random).corrupt().seconds(600),
@@ -72,7 +87,7 @@ fn device(bed: &mut Bed) -> Result<()> {
         let second = first.try_clone()?;
         let other = File::options().write(true).open(mount.dir().join("lost"))?;
         first.write_all_at(&pattern(2, 0, 200_000), 0)?;
-        mapped.load(SECTORS, "error")?;
+        mapped.load(&[(SECTORS, "error")])?;
         ensure!(first.sync_all().is_err(), "{options}: fsync to a device that is gone");
         ensure!(other.sync_all().is_err(), "{options}: fsync by another who has it open");
         let made = File::create(mount.dir().join("new")).and_then(|file| file.sync_all());
@@ -80,7 +95,7 @@ fn device(bed: &mut Bed) -> Result<()> {
         let name = mount.dir().join("after");
         refused(File::create(name), Errno::ROFS, "a change after the journal was aborted")?;
         drop((first, second, other));
-        mapped.load(SECTORS, &linear)?;
+        mapped.load(&[(SECTORS, &linear)])?;
         mount.unmount().with_context(|| options.to_owned())?;
         drop(mapped);
         let again = bed.try_mount("")?;
@@ -91,4 +106,13 @@ fn device(bed: &mut Bed) -> Result<()> {
         bed.image.fsck()?;
     }
     Ok(())
+}
+
+/// The block of the device that is block `n` of a file. Asked of what is on the device.
+fn block_of(image: &Image, path: &str, n: u64) -> Result<u64> {
+    let text = image.ask(&format!("bmap {path} {n}"))?;
+    let number = text.split_whitespace().next().unwrap_or_default();
+    let number = number.parse().with_context(|| format!("bmap {path} {n}: {text}"))?;
+    ensure!(number != 0, "{path} has no block {n}");
+    Ok(number)
 }
