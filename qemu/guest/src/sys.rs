@@ -61,6 +61,13 @@ impl Mapping {
         Self::new(file, 0, len, prot, MapFlags::SHARED)
     }
 
+    /// Maps the first `len` bytes of `file`, shared, with MAP_SYNC, for reading and writing.
+    pub fn synchronous(file: impl AsFd, len: usize) -> Result<Self> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::from_bits_retain((libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC) as u32);
+        Self::new(file, 0, len, prot, flags)
+    }
+
     /// Maps the first `len` bytes of `file`, shared, for reading.
     pub fn read_only(file: impl AsFd, len: usize) -> Result<Self> {
         Self::new(file, 0, len, ProtFlags::READ, MapFlags::SHARED)

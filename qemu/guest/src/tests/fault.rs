@@ -293,16 +293,10 @@ fn msync(bed: &mut Bed) -> Result<()> {
     same_bytes(&std::fs::read(bed.path("file"))?, &expected, "mounted again")
 }
 
-const MAP_SYNC: MapFlags = MapFlags::from_bits_retain(0x8_0003);
-
-pub(super) fn map_synchronously(file: &File, len: usize) -> rustix::io::Result<Mapping> {
-    Mapping::new(file, 0, len, ProtFlags::READ | ProtFlags::WRITE, MAP_SYNC)
-}
-
 fn map_sync(bed: &mut Bed) -> Result<()> {
     let file = bed.create("file")?;
     file.set_len(8 << 20)?;
-    let map = map_synchronously(&file, 8 << 20).context("MAP_SYNC")?;
+    let map = Mapping::synchronous(&file, 8 << 20).context("MAP_SYNC")?;
     map.touch_write(5);
     ensure!(smaps::has_flag(&map, "sf")?, "no sf in\n{}", smaps::of(&map)?);
     ensure!(map.touch_read() == 5 * 2048);
@@ -315,7 +309,7 @@ fn map_sync(bed: &mut Bed) -> Result<()> {
 
 fn map_sync_refused(bed: &mut Bed) -> Result<()> {
     let file = file(bed, "file", 1, PAGE)?;
-    refused(map_synchronously(&file, PAGE), Errno::OPNOTSUPP, "MAP_SYNC on the page cache")
+    refused(Mapping::synchronous(&file, PAGE), Errno::OPNOTSUPP, "MAP_SYNC on the page cache")
 }
 
 /// Touches 64 MiB through one mapping. Returns the faults that took and the bytes mapped by 2 MiB.

@@ -382,16 +382,14 @@ fn busy_map_sync(bed: &mut Bed) -> Result<()> {
     needs_live(bed)?;
     let file = made(bed, "file", true)?;
     file.set_len(LEN as u64)?;
-    let (prot, sync) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::from_bits_retain(0x8_0003));
-    let map = Mapping::new(&file, 0, LEN, prot, sync).context("MAP_SYNC")?;
+    let map = Mapping::synchronous(&file, LEN).context("MAP_SYNC")?;
     map.touch_write(4);
     refuses(&file, true)?;
     drop(map);
     switched(&file, false, "after munmap")?;
     let found = read_at(&file, 0, LEN)?;
     ensure!(found.iter().step_by(PAGE).all(|b| *b == 4), "bytes after the change");
-    let map = Mapping::new(&file, 0, LEN, prot, sync);
-    refused(map, Errno::OPNOTSUPP, "MAP_SYNC after the change to the page cache")
+    refused(Mapping::synchronous(&file, LEN), Errno::OPNOTSUPP, "MAP_SYNC after the change to the page cache")
 }
 
 /// Setting the flag to what it is already succeeds, mapped or not.

@@ -7,7 +7,7 @@ use crate::harness::{Bed, Place, Test, BOTH, DAX, RAM};
 use crate::manifest::{Facts, Manifest};
 use crate::mapper::Mapped;
 use crate::stage::{run, run_status, Image};
-use crate::sys::{self, Aligned};
+use crate::sys::{self, Aligned, Mapping};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -401,7 +401,7 @@ fn map_sync(bed: &mut Bed) -> Result<()> {
     let file = bed.create("mapped")?;
     file.set_len(1 << 20)?;
     file.sync_all()?;
-    let map = super::fault::map_synchronously(&file, 1 << 20)?;
+    let map = Mapping::synchronous(&file, 1 << 20)?;
     for page in [3, 77, 200] {
         map.write(page << 12, &pattern(5, 0, 100));
     }
