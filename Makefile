@@ -34,7 +34,7 @@ try try-test:
 
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
 # From here on in the root, to which these variables are passed.
-export KERNEL CMD V MINUTES OPERATIONS POINTS IMAGES SEED
+export KERNEL CMD V MINUTES OPERATIONS POINTS IMAGES SEED KILLS
 $(commands):
 	$(Q)scripts/in-root make $@
 else
@@ -111,6 +111,7 @@ soak:
 crash:
 	$(Q)$(on) VM=--strict MEM=4G PMEM_SIZE=1G TIMEOUT=$${TIMEOUT:-7200} scripts/guest crash \
 		$(if $(OPERATIONS),--operations $(OPERATIONS)) $(if $(POINTS),--points $(POINTS)) $(if $(SEED),--seed $(SEED))
+	$(Q)$(on) scripts/kills
 
 mutants:
 	$(Q)$(on) scripts/mutants $(PARTS)

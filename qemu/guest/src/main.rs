@@ -86,6 +86,13 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Check what a machine that was killed has left, and work until this one is
+    Kills {
+        #[command(flatten)]
+        config: Config,
+        #[command(flatten)]
+        round: crash::kills::Round,
+    },
     /// Mount and use images whose metadata was changed at random
     Hostile {
         #[command(flatten)]
@@ -161,6 +168,11 @@ fn act(verb: Verb) -> Result<ExitCode> {
         Verb::Crash { config, operations, points, seed } => {
             config.prepare()?;
             crash::run(&config, crash::Plan { operations, points, seed })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Kills { config, round } => {
+            config.prepare()?;
+            crash::kills::run(&config, &round)?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Hostile { config, images, seed } => {

@@ -4,6 +4,7 @@
 //!
 //! dm-log-writes writes down all that reaches the device, and this is put together again up to each point.
 
+pub mod kills;
 mod model;
 mod work;
 
@@ -97,7 +98,7 @@ fn record(config: &Config, plan: Plan) -> Result<History> {
     work::prepare(mount.dir())?;
     let control = Control::open()?;
     let mark = |number: usize| control.message("guest-log", &format!("mark {number}"));
-    let mut worker = Worker::new(mount.dir(), plan.seed);
+    let mut worker = Worker::new(mount.dir(), plan.seed, 0);
     let mut history = History::new();
     mark(0)?;
     for number in 1..=plan.operations as usize {

@@ -28,6 +28,8 @@ pub enum How {
     Buffered,
     Direct,
     Mapped,
+    /// Through a mapping with MAP_SYNC or, of a file that is not DAX, with `msync`.
+    MappedSynchronous,
     Synchronous,
 }
 
@@ -108,6 +110,8 @@ pub struct Node {
 pub struct Model {
     names: Vec<Name>,
     nodes: Vec<Node>,
+    /// How many files stay open without a name.
+    pub held: usize,
 }
 
 /// The path of a name: short ones, and long ones that fill their directories.
@@ -130,7 +134,7 @@ impl Model {
     /// The tree as it is after the directories were made and synced.
     pub fn new() -> Self {
         let nothing = Name { entry: None, synced: true };
-        Self { names: vec![nothing; DIRS * NAMES], nodes: Vec::new() }
+        Self { names: vec![nothing; DIRS * NAMES], nodes: Vec::new(), held: 0 }
     }
 
     /// How many names there may be.
@@ -237,7 +241,12 @@ impl Model {
             Op::Symlink(name, len) => self.names[name].entry = Some(Entry::Symlink(len)),
             Op::Mkdir(name) => self.names[name].entry = Some(Entry::Dir),
             Op::Fifo(name) => self.names[name].entry = Some(Entry::Fifo),
-            Op::Rmdir(name) | Op::Unlink(name) | Op::Hold(name) => self.names[name].entry = None,
+            Op::Rmdir(name) | Op::Unlink(name) => self.names[name].entry = None,
+            Op::Hold(name) => {
+                self.names[name].entry = None;
+                self.held += 1;
+            }
+            Op::Release => self.held -= 1,
             Op::Link(from, to) => self.names[to].entry = self.names[from].entry,
             Op::Rename(from, to) => self.names[to].entry = self.names[from].entry.take(),
             Op::Exchange(a, b) => {
@@ -251,7 +260,7 @@ impl Model {
             Op::SetAttribute(name, len) => self.node_mut(name).attribute = len,
             Op::RemoveAttribute(name) => self.node_mut(name).attribute = 0,
             Op::Chmod(name, mode) => self.node_mut(name).mode = mode,
-            Op::SetDax(..) | Op::Release => {}
+            Op::SetDax(..) => {}
             Op::Fsync(name) => self.synced(name),
             Op::Fdatasync(name) => self.node_mut(name).synced = true,
             Op::FsyncDir(dir) => {
@@ -282,11 +291,15 @@ impl Model {
             node.bytes.resize(to, 0);
         }
         node.bytes[from..to].copy_from_slice(&cells);
-        if matches!(how, How::Synchronous) {
-            // All of the metadata, but only these bytes.
-            let before = node.synced_before;
-            self.synced(name);
-            self.node_mut(name).synced = before;
+        // Of the bytes, only these.
+        let before = node.synced_before;
+        match how {
+            How::Synchronous => {
+                self.synced(name);
+                self.node_mut(name).synced = before;
+            }
+            How::MappedSynchronous => node.synced = before,
+            How::Buffered | How::Direct | How::Mapped => {}
         }
     }
 

@@ -5,6 +5,8 @@ use super::model::{path, target, value, Allocate, Entry, How, Model, Op, ATTRIBU
 use crate::sys::{self, Aligned, Mapping, PAGE};
 use anyhow::{Context, Result};
 use rustix::fs::{self as rfs, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, CWD};
+use rustix::io::Errno;
+use rustix::mm::MsyncFlags;
 use std::fs::{self, File, Permissions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{symlink, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -53,10 +55,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// One who finds what [`prepare`] has left.
-    pub fn new(root: &Path, seed: u64) -> Self {
+    /// One who finds what [`prepare`] has left, and counts operations from `number` on.
+    pub fn new(root: &Path, seed: u64, number: u32) -> Self {
         let (root, random) = (root.to_owned(), Random::new(seed));
-        Self { root, random, model: Model::new(), held: Vec::new(), number: 0 }
+        Self { root, random, model: Model::new(), held: Vec::new(), number }
     }
 
     /// Chooses the next operation.
@@ -76,7 +78,7 @@ impl Worker {
         let op = match (entry, kind) {
             (_, 0) => Op::Sync,
             (_, 1..4) => Op::FsyncDir(a % DIRS),
-            (_, 4) if !self.held.is_empty() => Op::Release,
+            (_, 4) if self.model.held > 0 => Op::Release,
             (None, 0..50) => Op::Create(a),
             (None, 50..60) => Op::Temporary(a),
             (None, 60..70) => Op::Symlink(a, 1 + self.random.below(200) as usize),
@@ -105,7 +107,10 @@ impl Worker {
             20..25 => Op::Write(a, How::Buffered, len / CELL * CELL, count as usize),
             25..30 => Op::Write(a, How::Direct, page, pages as usize),
             30..33 => Op::Write(a, How::Synchronous, at, count as usize),
-            33..38 if at + count <= len => Op::Write(a, How::Mapped, at, count as usize),
+            33..36 if at + count <= len => Op::Write(a, How::Mapped, at, count as usize),
+            36..38 if at + count <= len => {
+                Op::Write(a, How::MappedSynchronous, at, count as usize)
+            }
             38..43 => Op::Truncate(a, self.random.below(len + block)),
             43..45 => Op::Allocate(a, Allocate::Keep, at, count),
             45..47 => Op::Allocate(a, Allocate::Extend, at, count),
@@ -116,7 +121,7 @@ impl Worker {
                 Op::Allocate(a, Allocate::Insert, page, pages.min(8 * block))
             }
             56..62 => Op::Unlink(a),
-            62..65 if self.held.len() < HELD => Op::Hold(a),
+            62..65 if self.model.held < HELD => Op::Hold(a),
             65..70 if a != b && (other.is_none() || file) && self.differ(a, b) => Op::Rename(a, b),
             70..72 if a != b && file && self.differ(a, b) => Op::Exchange(a, b),
             72..75 if other.is_none() => Op::Link(a, b),
@@ -143,6 +148,14 @@ impl Worker {
         let ino = self.act(op, number).with_context(|| format!("operation {number}: {op:?}"))?;
         self.model.end(op, number, ino);
         Ok(ino)
+    }
+
+    /// Notes the next operation as done, with the inode that it has made, where it was another one who did it.
+    pub fn recall(&mut self, ino: u64) {
+        let op = self.choose();
+        self.model.begin(op);
+        self.model.end(op, self.number, ino);
+        self.number += 1;
     }
 
     fn path(&self, name: usize) -> PathBuf {
@@ -223,6 +236,17 @@ impl Worker {
             How::Mapped => {
                 let map = Mapping::shared(self.open(name, OFlags::empty())?, at as usize + len)?;
                 map.write(at as usize, &bytes);
+            }
+            How::MappedSynchronous => {
+                let (file, len) = (self.open(name, OFlags::empty())?, at as usize + len);
+                match Mapping::synchronous(&file, len) {
+                    Err(Errno::OPNOTSUPP) => {
+                        let map = Mapping::shared(&file, len)?;
+                        map.write(at as usize, &bytes);
+                        map.sync(MsyncFlags::SYNC)?;
+                    }
+                    map => map?.write(at as usize, &bytes),
+                }
             }
         }
         Ok(())
