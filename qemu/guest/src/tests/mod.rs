@@ -19,6 +19,7 @@ mod pointers;
 mod quota;
 mod readdir;
 mod recovery;
+mod rights;
 mod space;
 pub mod switch;
 mod tools;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Test> {
         switch::tests,
         attributes::tests,
         xattrs::tests,
+        rights::tests,
         recovery::tests,
         crash::tests,
         failing::tests,
@@ -75,6 +77,20 @@ fn refused<T, E: Into<io::Error>>(result: Result<T, E>, errno: Errno, what: &str
             Ok(())
         }
     }
+}
+
+/// Runs `work` as a user who has no privileges.
+fn as_user(user: u32, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let end =
+        sys::in_child(|| match sys::become_user(user).map_err(Into::into).and_then(|()| work()) {
+            Ok(()) => 0,
+            Err(error) => {
+                println!("as user {user}: {error:#}");
+                1
+            }
+        })?;
+    ensure!(end == sys::End::Exit(0), "user {user} ended with {end:?}; see the output");
+    Ok(())
 }
 
 /// `len` bytes from byte `at` of an endless sequence that differs by `seed` and has no period, so

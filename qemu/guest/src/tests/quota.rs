@@ -2,7 +2,7 @@
 //! Quotas of users, groups and projects: what is used is counted right, whatever is done, and limits
 //! hold. After each test `e2fsck -fn` counts as well.
 
-use super::refused;
+use super::{as_user, refused};
 use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::sys::quota::{self, Kind, Quota, KINDS};
 use crate::sys::{self, attrs, End};
@@ -83,20 +83,6 @@ fn same_as_inodes(root: &Path, at: &File, kind: Kind, id: u32) -> Result<()> {
     Ok(())
 }
 
-/// Runs `work` as the user, who has no privileges.
-fn as_user(work: impl FnOnce() -> Result<()>) -> Result<()> {
-    let end =
-        sys::in_child(|| match sys::become_user(USER).map_err(Into::into).and_then(|()| work()) {
-            Ok(()) => 0,
-            Err(error) => {
-                println!("as the user: {error:#}");
-                1
-            }
-        })?;
-    ensure!(end == End::Exit(0), "the user did not get through: {end:?}; see the output");
-    Ok(())
-}
-
 /// Writes until it is refused with `EDQUOT`; answers with the number of bytes that were written.
 fn write_to_limit(file: &File) -> Result<u64> {
     let chunk = vec![7; 64 << 10];
@@ -121,7 +107,7 @@ fn limits(bed: &mut Bed) -> Result<()> {
     let path = bed.path("dir");
     for (kind, id) in IDS {
         quota::set(&dir, kind, id, Quota { block_hard: 1024, inode_hard: 10, ..Quota::default() })?;
-        as_user(|| {
+        as_user(USER, || {
             let file = File::create(path.join("file"))?;
             let written = write_to_limit(&file)?;
             ensure!((900 << 10..=MIB).contains(&written), "{written} bytes were written");
@@ -339,7 +325,7 @@ fn grace(bed: &mut Bed) -> Result<()> {
     let limit = Quota { block_soft: 100, block_hard: 2000, inode_soft: 3, ..Quota::default() };
     quota::set(&dir, Kind::User, USER, limit)?;
     let path = bed.path("dir");
-    as_user(|| {
+    as_user(USER, || {
         let file = File::create(path.join("file"))?;
         file.write_at(&vec![1; 200_000], 0)?;
         (0..4).try_for_each(|n| File::create(path.join(format!("{n}"))).map(drop))?;
@@ -366,11 +352,11 @@ fn remount(bed: &mut Bed) -> Result<()> {
         std::fs::remove_file(&path)?;
         result
     };
-    as_user(exceed)?;
+    as_user(USER, exceed)?;
     quota::enforce(&dir, Kind::User, false)?;
-    ensure!(as_user(exceed).is_err(), "a limit that is not enforced");
+    ensure!(as_user(USER, exceed).is_err(), "a limit that is not enforced");
     quota::enforce(&dir, Kind::User, true)?;
-    as_user(exceed)?;
+    as_user(USER, exceed)?;
     drop(dir);
     bed.mounted().remount("ro")?;
     ensure!(
@@ -378,17 +364,17 @@ fn remount(bed: &mut Bed) -> Result<()> {
         "quotas while read-only"
     );
     bed.mounted().remount("rw")?;
-    as_user(exceed).context("writable again")?;
+    as_user(USER, exceed).context("writable again")?;
     refused(bed.mounted().remount("noquota"), Errno::INVAL, "other options")?;
 
     bed.unmount()?;
     bed.mount_with(&format!("ro,{}", bed.place.options()))?;
     bed.mounted().remount("rw")?;
-    ensure!(as_user(exceed).is_err(), "enforced without the option");
+    ensure!(as_user(USER, exceed).is_err(), "enforced without the option");
     let dir = File::open(bed.path("dir"))?;
     same_as_inodes(bed.dir(), &dir, Kind::User, USER).context("mounted read-only at first")?;
     quota::enforce(&dir, Kind::User, true)?;
-    as_user(exceed).context("after quotaon")?;
+    as_user(USER, exceed).context("after quotaon")?;
     drop(dir);
     bed.unmount()?;
 

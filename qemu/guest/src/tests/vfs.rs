@@ -201,16 +201,27 @@ fn sync_and_dirsync(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
-/// Owners 0 to 99 on disk are 5000 to 5099 through the second mount.
+/// Mounts a directory a second time for as long as `work` takes, there with owners 5000 to 5099 for 0 to 99
+/// on disk.
+pub(super) fn idmapped_mount<T>(
+    dir: &Path,
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    let other = Path::new(SCRATCH).join("idmapped");
+    std::fs::create_dir_all(&other)?;
+    let arguments = ["--bind", "-o", "X-mount.idmap=b:0:5000:100", &text(dir), &text(&other)];
+    stage::run("mount", &arguments)?;
+    let done = work(&other);
+    stage::run("umount", &[&text(&other)])?;
+    done
+}
+
 fn idmapped(bed: &mut Bed) -> Result<()> {
-    let (base, other) = (bed.path("base"), Path::new(SCRATCH).join("idmapped"));
+    let base = bed.path("base");
     std::fs::create_dir(&base)?;
     chown(&base, Some(3), Some(4))?;
-    std::fs::create_dir_all(&other)?;
-    let arguments = ["--bind", "-o", "X-mount.idmap=b:0:5000:100", &text(&base), &text(&other)];
-    stage::run("mount", &arguments)?;
-    let done = (|| -> Result<()> {
-        let stat = std::fs::metadata(&other)?;
+    idmapped_mount(&base, |other| {
+        let stat = std::fs::metadata(other)?;
         ensure!((stat.uid(), stat.gid()) == (5003, 5004), "{} {}", stat.uid(), stat.gid());
         let end = sys::in_child(|| {
             let work = || -> std::io::Result<()> {
@@ -221,7 +232,7 @@ fn idmapped(bed: &mut Bed) -> Result<()> {
                 std::fs::set_permissions(other.join("file"), PermissionsExt::from_mode(0o640))?;
                 std::fs::rename(other.join("file"), other.join("dir/file"))?;
                 let temporary = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
-                rustix::fs::open(&other, temporary, 0o600.into())?;
+                rustix::fs::open(other, temporary, 0o600.into())?;
                 let (from, to) = (other.join("link"), other.join("dir/link"));
                 Ok(renameat_with(CWD, from, CWD, to, RenameFlags::WHITEOUT)?)
             };
@@ -237,9 +248,7 @@ fn idmapped(bed: &mut Bed) -> Result<()> {
         ensure!(std::fs::metadata(base.join("dir"))?.uid() == 42, "chown");
         let unmapped = chown(other.join("dir"), Some(7), None);
         refused(unmapped, Errno::OVERFLOW, "an owner that the mount does not know")
-    })();
-    stage::run("umount", &[&text(&other)])?;
-    done
+    })
 }
 
 /// A file found again by its handle, and not once it is gone.

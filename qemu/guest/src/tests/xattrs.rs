@@ -382,7 +382,7 @@ fn small_inodes(bed: &mut Bed) -> Result<()> {
 }
 
 /// `cap_net_raw+ep`, as it is stored.
-const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+pub const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// A write takes capabilities away.
 fn capabilities(bed: &mut Bed) -> Result<()> {
@@ -405,7 +405,7 @@ const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
 
 /// A list as it is set: tags, permissions and identifiers.
-fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+pub fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, perm, id) in entries {
         bytes.extend(tag.to_le_bytes());
