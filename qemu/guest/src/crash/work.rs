@@ -108,9 +108,7 @@ impl Worker {
             25..30 => Op::Write(a, How::Direct, page, pages as usize),
             30..33 => Op::Write(a, How::Synchronous, at, count as usize),
             33..36 if at + count <= len => Op::Write(a, How::Mapped, at, count as usize),
-            36..38 if at + count <= len => {
-                Op::Write(a, How::MappedSynchronous, at, count as usize)
-            }
+            36..38 if at + count <= len => Op::Write(a, How::MappedSynchronous, at, count as usize),
             38..43 => Op::Truncate(a, self.random.below(len + block)),
             43..45 => Op::Allocate(a, Allocate::Keep, at, count),
             45..47 => Op::Allocate(a, Allocate::Extend, at, count),

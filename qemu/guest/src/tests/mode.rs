@@ -389,7 +389,11 @@ fn busy_map_sync(bed: &mut Bed) -> Result<()> {
     switched(&file, false, "after munmap")?;
     let found = read_at(&file, 0, LEN)?;
     ensure!(found.iter().step_by(PAGE).all(|b| *b == 4), "bytes after the change");
-    refused(Mapping::synchronous(&file, LEN), Errno::OPNOTSUPP, "MAP_SYNC after the change to the page cache")
+    refused(
+        Mapping::synchronous(&file, LEN),
+        Errno::OPNOTSUPP,
+        "MAP_SYNC after the change to the page cache",
+    )
 }
 
 /// Setting the flag to what it is already succeeds, mapped or not.

@@ -271,7 +271,8 @@ fn sticky(bed: &mut Bed) -> Result<()> {
         let exchanged = rfs::renameat_with(CWD, &mine, CWD, &theirs, RenameFlags::EXCHANGE);
         refused(exchanged, perm, "exchange")?;
         let device = rfs::makedev(1, 3);
-        let made = rfs::mknodat(CWD, at("tmp/null"), FileType::CharacterDevice, 0o666.into(), device);
+        let made =
+            rfs::mknodat(CWD, at("tmp/null"), FileType::CharacterDevice, 0o666.into(), device);
         refused(made, perm, "mknod")
     })
 }
@@ -324,11 +325,8 @@ fn projects(bed: &mut Bed) -> Result<()> {
             sys::enter_namespace()?;
             let set = quota::set_project(File::open(at.join("mine"))?, 7, false);
             refused(set, Errno::INVAL, "project from a user namespace")?;
-            let inherit = attrs::set_xflags_and_project(
-                File::open(at.join("dir"))?,
-                XFLAG_PROJINHERIT,
-                0,
-            );
+            let inherit =
+                attrs::set_xflags_and_project(File::open(at.join("dir"))?, XFLAG_PROJINHERIT, 0);
             refused(inherit, Errno::INVAL, "PROJINHERIT from a user namespace")
         })?;
         ensure!(attrs::xflags_and_project(&mine)?.1 == user);

@@ -203,10 +203,7 @@ fn sync_and_dirsync(bed: &mut Bed) -> Result<()> {
 
 /// Mounts a directory a second time for as long as `work` takes, there with owners 5000 to 5099 for 0 to 99
 /// on disk.
-pub(super) fn idmapped_mount<T>(
-    dir: &Path,
-    work: impl FnOnce(&Path) -> Result<T>,
-) -> Result<T> {
+pub(super) fn idmapped_mount<T>(dir: &Path, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let other = Path::new(SCRATCH).join("idmapped");
     std::fs::create_dir_all(&other)?;
     let arguments = ["--bind", "-o", "X-mount.idmap=b:0:5000:100", &text(dir), &text(&other)];
