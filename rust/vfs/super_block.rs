@@ -13,6 +13,7 @@ use super::{
         self,
         INode, //
     },
+    sb_err,
     xattr,
     Buffer,
     FileSystem, //
@@ -143,9 +144,14 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
     pub fn read_buffer(&self, nr: u64) -> Result<Buffer> {
         // SAFETY: The device is open, and the size is the one it was set to.
         let bh = unsafe { bindings::rdaxfs_sb_bread(self.as_ptr(), nr) };
+        let Some(bh) = NonNull::new(bh) else {
+            // Not every driver says so.
+            sb_err!(self, "block {nr}: it cannot be read");
+            return Err(EIO);
+        };
         // SAFETY: A buffer that was returned is up to date, mapped, and counted for us; those of
         // block devices lie in lowmem.
-        Ok(unsafe { Buffer::from_raw(NonNull::new(bh).ok_or(EIO)?) })
+        Ok(unsafe { Buffer::from_raw(bh) })
     }
 
     /// Bytes that the device discards at once, and at least; nothing if it does not discard.
