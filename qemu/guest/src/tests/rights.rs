@@ -143,14 +143,19 @@ fn attributes_of_others(bed: &mut Bed) -> Result<()> {
     })
 }
 
-fn immutable(bed: &mut Bed) -> Result<()> {
+/// The user's file `name` and directory `name`-dir, with `flags`, and beside and in them a plain file.
+fn flagged(bed: &Bed, name: &str, flags: u32) -> Result<[File; 2]> {
     file(bed.dir(), "plain", USER, 0o644)?;
-    let fixed = file(bed.dir(), "fixed", USER, 0o666)?;
-    add_flags(&fixed, IMMUTABLE)?;
-    let fixed_dir = directory(bed.dir(), "fixed-dir", USER, 0o777)?;
-    file(bed.dir(), "fixed-dir/file", USER, 0o644)?;
-    add_flags(&fixed_dir, IMMUTABLE)?;
+    let dir = format!("{name}-dir");
+    let made = [file(bed.dir(), name, USER, 0o666)?, directory(bed.dir(), &dir, USER, 0o777)?];
+    file(bed.dir(), &format!("{dir}/file"), USER, 0o644)?;
+    made.iter().try_for_each(|made| add_flags(made, flags))?;
     fs::set_permissions(bed.dir(), Permissions::from_mode(0o777))?;
+    Ok(made)
+}
+
+fn immutable(bed: &mut Bed) -> Result<()> {
+    let made = flagged(bed, "fixed", IMMUTABLE)?;
     in_vain(bed, |dir| {
         let at = |name: &str| dir.join(name);
         let perm = Errno::PERM;
@@ -175,18 +180,11 @@ fn immutable(bed: &mut Bed) -> Result<()> {
         refused(fs::hard_link(at("plain"), at("fixed-dir/new")), perm, "link in the directory")?;
         refused(File::create(at("fixed-dir/new")), perm, "create in the directory")
     })?;
-    clear_flags(&fixed, IMMUTABLE)?;
-    Ok(clear_flags(&fixed_dir, IMMUTABLE)?)
+    Ok(made.iter().try_for_each(|made| clear_flags(made, IMMUTABLE))?)
 }
 
 fn append_only(bed: &mut Bed) -> Result<()> {
-    file(bed.dir(), "plain", USER, 0o644)?;
-    let log = file(bed.dir(), "log", USER, 0o666)?;
-    add_flags(&log, APPEND)?;
-    let log_dir = directory(bed.dir(), "log-dir", USER, 0o777)?;
-    file(bed.dir(), "log-dir/file", USER, 0o644)?;
-    add_flags(&log_dir, APPEND)?;
-    fs::set_permissions(bed.dir(), Permissions::from_mode(0o777))?;
+    let made = flagged(bed, "log", APPEND)?;
     in_vain(bed, |dir| {
         let at = |name: &str| dir.join(name);
         let perm = Errno::PERM;
@@ -213,8 +211,7 @@ fn append_only(bed: &mut Bed) -> Result<()> {
         refused(fs::remove_file(at("log-dir/file")), perm, "unlink in the directory")?;
         refused(fs::rename(at("log-dir/file"), at("log-dir/new")), perm, "rename there")
     })?;
-    clear_flags(&log, APPEND)?;
-    Ok(clear_flags(&log_dir, APPEND)?)
+    Ok(made.iter().try_for_each(|made| clear_flags(made, APPEND))?)
 }
 
 const CAPABILITY: &str = "security.capability";

@@ -2,7 +2,7 @@
 //! Allocations that fail: an operation that finds no memory says so, and nothing else happens.
 
 use super::super::{pattern, same_bytes};
-use super::steps::{furnish, Step, STEPS};
+use super::steps::{furnish, Step, OTHERWISE, STEPS};
 use crate::crash::Random;
 use crate::harness::{Bed, Place};
 use crate::inject::{Injection, Task, MEMORY};
@@ -26,16 +26,6 @@ const SIZE_MIB: u64 = 48;
 
 /// What an operation says that found no memory. The page cache knows one error of writing back.
 const NO_MEMORY: &[Errno] = &[Errno::NOMEM, Errno::IO];
-/// What it says where others before it were not done, or were: a whiteout may have a file's name.
-const OTHERWISE: &[Errno] = &[
-    Errno::NOENT,
-    Errno::EXIST,
-    Errno::NOTEMPTY,
-    Errno::INVAL,
-    Errno::NODATA,
-    Errno::PERM,
-    Errno::NXIO,
-];
 
 /// The errors that operations ended with, and how many with each.
 #[derive(Default)]

@@ -5,7 +5,7 @@
 use super::super::{pattern, read_at, refused, same_bytes};
 use super::block_of;
 use super::memory::{works, Errors};
-use super::steps::{furnish, STEPS};
+use super::steps::{furnish, OTHERWISE, STEPS};
 use crate::crash::Random;
 use crate::harness::Bed;
 use crate::inject::{Injection, REQUESTS};
@@ -19,16 +19,8 @@ use std::os::unix::fs::FileExt;
 
 /// What an operation says on a device that fails: it does, or the file system has given up.
 const BROKEN: &[Errno] = &[Errno::IO, Errno::ROFS];
-/// What it says where others before it were not done, or were.
-const OTHERWISE: &[Errno] = &[
-    Errno::NOENT,
-    Errno::EXIST,
-    Errno::NOTEMPTY,
-    Errno::INVAL,
-    Errno::NODATA,
-    Errno::PERM,
-    Errno::FAULT,
-];
+/// What a fault at a page of it says, instead of SIGBUS.
+const FAULTED: &[Errno] = &[Errno::FAULT];
 
 /// Requests fail at random until the file system gives up; all that `fsync` had promised is there when
 /// they do not any more.
@@ -48,7 +40,7 @@ pub fn random(bed: &mut Bed) -> Result<()> {
         for n in 0..steps {
             let step = &STEPS[random.below(STEPS.len() as u64) as usize];
             let what = || format!("image {seed}, step {n}: {}", step.name);
-            errors.add((step.work)(&dir), &[BROKEN, OTHERWISE]).with_context(what)?;
+            errors.add((step.work)(&dir), &[BROKEN, OTHERWISE, FAULTED]).with_context(what)?;
             let path = bed.path(format!("synced-{n}"));
             let made = fs::write(&path, pattern(n, 0, 9_000))
                 .and_then(|()| File::open(&path)?.sync_all())

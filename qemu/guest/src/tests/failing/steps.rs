@@ -8,6 +8,7 @@ use anyhow::Result;
 use rustix::fs::{
     self as rfs, AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, XattrFlags, CWD,
 };
+use rustix::io::Errno;
 use rustix::mm::{Advice, MsyncFlags};
 use std::fs::{self, File};
 use std::io;
@@ -33,6 +34,17 @@ const fn whole(name: &'static str, work: fn(&Path) -> io::Result<()>) -> Step {
 const fn partial(name: &'static str, work: fn(&Path) -> io::Result<()>) -> Step {
     Step { name, whole: false, work }
 }
+
+/// What an operation says where others before it were not done, or were: a whiteout may have a file's name.
+pub const OTHERWISE: &[Errno] = &[
+    Errno::NOENT,
+    Errno::EXIST,
+    Errno::NOTEMPTY,
+    Errno::INVAL,
+    Errno::NODATA,
+    Errno::PERM,
+    Errno::NXIO,
+];
 
 /// The target of a symlink that needs a block.
 const LONG: &str =
