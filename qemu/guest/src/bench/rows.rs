@@ -85,7 +85,9 @@ pub static READ_HOLE: Row = cost("read-hole", "first read of a page of a hole", 
 pub static WRITE_HOLE: Row = cost("write-hole", "first write of a page of a hole", Target::None);
 /// Of a page that is cached, or was mapped by DAX before.
 pub static REMAP: Row = cost("remap", "mmap, touch, munmap of a cached page", Target::None);
-/// Of a page that is cached, or was mapped by DAX before; no faults are saved by mapping pages around.
+/// Of a page that is cached, or was mapped by DAX before; a fault may map pages around.
+pub static AROUND: Row = cost("around", "touch of a cached page", Target::None);
+/// As [`AROUND`]; no faults are saved by mapping pages around.
 pub static REFAULT: Row = cost("refault", "touch of a cached page, no fault-around", Target::None);
 /// As [`REFAULT`], cached in pages of 4 KiB: one fault for each.
 pub static REFAULT_SMALL: Row =
@@ -203,6 +205,7 @@ pub static ALL: &[(&str, &[&Row])] = &[
             &WRITE_ALIGNED,
             &READ_HOLE,
             &WRITE_HOLE,
+            &AROUND,
             &REFAULT,
             &REFAULT_SMALL,
             &ALONE,
