@@ -11,6 +11,7 @@ mod harness;
 mod hostile;
 mod inject;
 mod kmsg;
+mod leaks;
 mod manifest;
 mod mapper;
 mod points;

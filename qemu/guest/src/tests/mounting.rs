@@ -4,6 +4,7 @@
 
 use super::{is_dax, pattern, refused, same_bytes};
 use crate::harness::{Bed, Test, ALL, BOTH, INODE, RAM};
+use crate::leaks::Leaks;
 use crate::manifest::{Facts, Manifest};
 use crate::skip;
 use crate::stage::{self, Image};
@@ -440,13 +441,7 @@ fn module_leaves_nothing(bed: &mut Bed) -> Result<()> {
         let names = text.lines().filter_map(|line| line.split_whitespace().next());
         Ok(names.filter(|name| name.contains("rdaxfs")).map(str::to_owned).collect())
     };
-    let kmemleak = std::fs::read_to_string("/proc/cmdline")?.contains("kmemleak=on");
-    let leaks = Path::new("/sys/kernel/debug/kmemleak");
-    if kmemleak {
-        for command in ["scan=off", "clear"] {
-            std::fs::write(leaks, command).with_context(|| format!("kmemleak: {command}"))?;
-        }
-    }
+    let leaks = Leaks::watch()?;
     let (rounds, files) = bed.config.amount((3, 200), (3, 200), (1, 40));
     for round in 0..rounds {
         bed.mkfs("64M", &[])?;
@@ -467,16 +462,7 @@ fn module_leaves_nothing(bed: &mut Bed) -> Result<()> {
         }
         bed.config.insert_module().context("inserting it again")?;
     }
-    if kmemleak {
-        // An object counts as leaked when two scans apart in time do not find it.
-        for _ in 0..2 {
-            std::thread::sleep(std::time::Duration::from_secs(6));
-            std::fs::write(leaks, "scan")?;
-        }
-        let found = std::fs::read_to_string(leaks)?;
-        ensure!(found.is_empty(), "kmemleak found\n{found}");
-    }
-    Ok(())
+    leaks.none()
 }
 
 /// `fstype=` registers the file system under that name, if it is one and free.

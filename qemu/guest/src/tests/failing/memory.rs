@@ -6,6 +6,7 @@ use super::steps::{furnish, Step, OTHERWISE, STEPS};
 use crate::crash::Random;
 use crate::harness::{Bed, Place};
 use crate::inject::{Injection, Task, MEMORY};
+use crate::leaks::Leaks;
 use crate::manifest::{Facts, Manifest};
 use crate::sys::{self, End, Mapping};
 use anyhow::{bail, ensure, Context, Result};
@@ -78,6 +79,7 @@ fn begin(bed: &mut Bed) -> Result<()> {
 /// Each of the allocations of each operation in turn, with everything still to be read from the device.
 pub fn each(bed: &mut Bed) -> Result<()> {
     begin(bed)?;
+    let leaks = Leaks::watch()?;
     let (stride, apart) = bed.config.amount((1, 1), (16, 1), (50, 4));
     let _injection = Injection::of(MEMORY)?;
     let task = Task::this()?;
@@ -90,7 +92,8 @@ pub fn each(bed: &mut Bed) -> Result<()> {
     println!("{failed} allocations failed: {errors}");
     ensure!(failed > 0, "no allocation failed");
     bed.again()?;
-    works(bed.dir())
+    works(bed.dir())?;
+    leaks.none()
 }
 
 /// Does an operation until it makes fewer than `n` allocations, the next of `ns` each time; returns how
@@ -137,6 +140,7 @@ fn one_by_one(
 /// Mounting what a crash has left, and unmounting.
 pub fn mounting(bed: &mut Bed) -> Result<()> {
     begin(bed)?;
+    let leaks = Leaks::watch()?;
     let stride = bed.config.amount(1, 5, 40);
     let _injection = Injection::of(MEMORY)?;
     let task = Task::this()?;
@@ -175,7 +179,7 @@ pub fn mounting(bed: &mut Bed) -> Result<()> {
         fs::remove_dir_all(bed.path("dir"))?;
         if !hit {
             println!("{} mounts: {errors}", n / stride as u32);
-            return Ok(());
+            return leaks.none();
         }
     }
     bail!("mounting makes more than {MOST} allocations")
@@ -184,6 +188,7 @@ pub fn mounting(bed: &mut Bed) -> Result<()> {
 /// Operations in a random order, any of whose allocations may fail.
 pub fn random(bed: &mut Bed) -> Result<()> {
     begin(bed)?;
+    let leaks = Leaks::watch()?;
     let rounds = bed.config.amount(4_000, 400, 60);
     let mut injection = Injection::of(MEMORY)?;
     let (task, mut random, mut errors) = (Task::this()?, Random::new(1), Errors::default());
@@ -215,7 +220,8 @@ pub fn random(bed: &mut Bed) -> Result<()> {
     works(bed.dir())?;
     drop(file);
     bed.again()?;
-    works(bed.dir())
+    works(bed.dir())?;
+    leaks.none()
 }
 
 /// Stores through a mapping, of which one that finds no memory ends the process with SIGBUS.
