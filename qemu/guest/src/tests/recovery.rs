@@ -95,7 +95,7 @@ fn work(dir: &Path) -> Result<()> {
 
 /// Replays and reads what `dir` holds through `fstype`, and has e2fsck look at what is left.
 fn same_after_recovery(copy: &Image, fstype: &str, expected: &Manifest) -> Result<()> {
-    ensure!(needs_recovery(copy)?, "there is nothing to recover");
+    ensure!(needs_recovery(copy)?, "there is nothing to recover:\n{}", copy.ask("stats -h")?);
     let mount = copy.mount(fstype, "")?;
     let seen = Manifest::of(mount.dir(), Facts::All)?;
     mount.unmount()?;
