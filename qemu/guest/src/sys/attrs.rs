@@ -35,27 +35,42 @@ pub fn trim(file: impl AsFd, start: u64, len: u64, min_len: u64) -> io::Result<u
 /// Where the extended attributes are, by `FS_IOC_FIEMAP`: the byte of the device, how many there are, and the
 /// flags of the one extent. Nothing if there are none.
 pub fn place_of_attributes(file: impl AsFd) -> io::Result<Option<(u64, u64, u32)>> {
-    const FS_IOC_FIEMAP: u64 = 0xc020_660b;
     const FLAG_XATTR: u32 = 2;
-    #[derive(Default)]
-    #[repr(C)]
-    struct Fiemap {
-        start: u64,
-        len: u64,
-        flags: u32,
-        mapped: u32,
-        count: u32,
-        reserved: u32,
-        logical: u64,
-        physical: u64,
-        length: u64,
-        reserved64: [u64; 2],
-        extent_flags: u32,
-        reserved32: [u32; 3],
-    }
-    let mut map = Fiemap { len: u64::MAX, flags: FLAG_XATTR, count: 1, ..Fiemap::default() };
-    ioctl(file, FS_IOC_FIEMAP, &mut map)?;
+    let map = first_extent(file, 0, FLAG_XATTR)?;
     Ok((map.mapped > 0).then_some((map.physical, map.length, map.extent_flags)))
+}
+
+/// Where byte `at` of the file is on the device, by `FS_IOC_FIEMAP`. Nothing if there is no place for it, or not yet.
+pub fn place_of_byte(file: impl AsFd, at: u64) -> io::Result<Option<u64>> {
+    const UNKNOWN: u32 = 2;
+    let map = first_extent(file, at, 0)?;
+    let there = map.mapped > 0 && map.logical <= at && map.extent_flags & UNKNOWN == 0;
+    Ok(there.then(|| map.physical + at - map.logical))
+}
+
+#[derive(Default)]
+#[repr(C)]
+struct Fiemap {
+    start: u64,
+    len: u64,
+    flags: u32,
+    mapped: u32,
+    count: u32,
+    reserved: u32,
+    logical: u64,
+    physical: u64,
+    length: u64,
+    reserved64: [u64; 2],
+    extent_flags: u32,
+    reserved32: [u32; 3],
+}
+
+/// The first extent at or after byte `start`.
+fn first_extent(file: impl AsFd, start: u64, flags: u32) -> io::Result<Fiemap> {
+    const FS_IOC_FIEMAP: u64 = 0xc020_660b;
+    let mut map = Fiemap { start, len: u64::MAX - start, flags, count: 1, ..Fiemap::default() };
+    ioctl(file, FS_IOC_FIEMAP, &mut map)?;
+    Ok(map)
 }
 
 /// `FIFREEZE`.

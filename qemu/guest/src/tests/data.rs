@@ -3,7 +3,7 @@
 
 use super::{is_dax, pattern, read_at, refused, same_bytes};
 use crate::harness::{Bed, Test, ALL, BOTH};
-use crate::sys::{self, Aligned};
+use crate::sys::{self, attrs, Aligned, PAGE};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::{self, Advice, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -233,7 +233,7 @@ fn synchronous_flags(bed: &mut Bed) -> Result<()> {
         for n in 0..50 {
             file.write_all_at(&pattern(n, 0, 5_000), n * 5_000)?;
         }
-        on_device(bed, &pattern(49, 0, 5_000), name)?;
+        on_device(bed, &file, 49 * 5_000, &pattern(49, 0, 5_000), name)?;
     }
     let file = bed.create("calls")?;
     file.write_all_at(&pattern(80, 0, 100_000), 0)?;
@@ -246,25 +246,23 @@ fn synchronous_flags(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless 500 bytes from the middle of `bytes` lie somewhere on the device.
-fn on_device(bed: &Bed, bytes: &[u8], what: &str) -> Result<()> {
-    let device = File::options()
-        .read(true)
-        .custom_flags(OFlags::DIRECT.bits() as i32)
-        .open(bed.image.device())?;
-    // A block holds at least this much of it in one piece, wherever it begins.
-    let needle = &bytes[bytes.len() / 2..bytes.len() / 2 + 16];
-    let mut chunk = Aligned::new(4 << 20, 0);
-    let mut at = 0;
-    while at < 128 << 20 {
-        let len = device.read_at(&mut chunk, at)?;
-        if chunk[..len].windows(16).any(|w| w == needle) {
-            return Ok(());
-        }
-        at += len as u64;
-        ensure!(len > 0, "the device ended");
+/// Fails unless `bytes`, which byte `at` of the file begins, are on the device where the file has its place for them.
+fn on_device(bed: &Bed, file: &File, at: u64, bytes: &[u8], what: &str) -> Result<()> {
+    let mut options = File::options();
+    let direct = OFlags::DIRECT.bits() as i32;
+    let device = options.read(true).custom_flags(direct).open(bed.image.device())?;
+    let mut block = Aligned::new(PAGE, 0);
+    let (mut at, mut left) = (at, bytes);
+    while !left.is_empty() {
+        let skip = at as usize % PAGE;
+        let (here, rest) = left.split_at(left.len().min(PAGE - skip));
+        let place = attrs::place_of_byte(file, at - skip as u64)?;
+        let place = place.with_context(|| format!("{what}: byte {at} has no place"))?;
+        ensure!(device.read_at(&mut block, place)? == PAGE, "{what}: byte {place} of the device");
+        same_bytes(&block[skip..skip + here.len()], here, &format!("{what}: on the device"))?;
+        (at, left) = (at + here.len() as u64, rest);
     }
-    anyhow::bail!("{what}: the bytes are not on the device")
+    Ok(())
 }
 
 /// After fsync, and after a write with O_DSYNC, the bytes are on the device and not only cached.
@@ -274,17 +272,17 @@ fn reaches_the_device(bed: &mut Bed) -> Result<()> {
         let bytes = pattern(200 + round as u64, 0, 10_000);
         file.write_all_at(&bytes, 0)?;
         sync(&file)?;
-        on_device(bed, &bytes, ["fsync", "fdatasync"][round])?;
+        on_device(bed, &file, 0, &bytes, ["fsync", "fdatasync"][round])?;
     }
     let bytes = pattern(300, 0, 10_000);
     file.write_all_at(&bytes, 0)?;
     sys::sync_file_range(&file, 0, 10_000)?;
-    on_device(bed, &bytes, "sync_file_range")?;
+    on_device(bed, &file, 0, &bytes, "sync_file_range")?;
     let map = sys::Mapping::shared(&file, 8192)?;
     let bytes = pattern(301, 0, 8192);
     map.write(0, &bytes);
     map.sync(rustix::mm::MsyncFlags::SYNC)?;
-    on_device(bed, &bytes, "msync")
+    on_device(bed, &file, 0, &bytes, "msync")
 }
 
 fn rwf_flags(bed: &mut Bed) -> Result<()> {
