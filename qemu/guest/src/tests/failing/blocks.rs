@@ -163,7 +163,8 @@ pub fn poison(bed: &mut Bed) -> Result<()> {
     let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     fallocate(&file, punch, 30 << 12, 4096).context("punching out a bad block")?;
     same_bytes(&read_at(&file, 30 << 12, 4096)?, &[0; 4096], "the hole")?;
-    // Whoever gets the block finds it good: all that is free is used once.
+    // Whoever gets the block finds it good: all that is free is used once. Until the commit it is nobody's.
+    file.sync_all()?;
     let filler = bed.create("filler")?;
     let all = super::super::free(bed.dir())?.0 * 9 / 10 * 4096;
     for at in (0..all).step_by(1 << 20) {
