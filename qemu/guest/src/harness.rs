@@ -99,6 +99,7 @@ pub struct Test {
     body: fn(&mut Bed) -> Result<()>,
     mounted: bool,
     corrupt: bool,
+    starved: bool,
     seconds: u64,
 }
 
@@ -109,7 +110,7 @@ impl Test {
         places: &'static [Place],
         body: fn(&mut Bed) -> Result<()>,
     ) -> Self {
-        Self { name, places, body, mounted: true, corrupt: false, seconds: 120 }
+        Self { name, places, body, mounted: true, corrupt: false, starved: false, seconds: 120 }
     }
 
     /// A test that makes and mounts what it needs itself.
@@ -118,7 +119,7 @@ impl Test {
         places: &'static [Place],
         body: fn(&mut Bed) -> Result<()>,
     ) -> Self {
-        Self { name, places, body, mounted: false, corrupt: false, seconds: 120 }
+        Self { name, places, body, mounted: false, corrupt: false, starved: false, seconds: 120 }
     }
 
     /// Another deadline than two minutes.
@@ -130,6 +131,12 @@ impl Test {
     /// The test damages its image: complaints in the kernel log are what it wants to see.
     pub const fn corrupt(mut self) -> Self {
         self.corrupt = true;
+        self
+    }
+
+    /// Allocations fail in it, jbd2's too.
+    pub const fn starved(mut self) -> Self {
+        self.starved = true;
         self
     }
 
@@ -341,7 +348,7 @@ pub fn run_one(test: &Test, place: Place, config: &Config, report: &mut Report) 
     let start = Instant::now();
     let (mut outcome, output) = in_process(test, &name, config)?;
     let lines = log.lines();
-    if let Some(line) = kmsg::trouble(&lines, test.corrupt) {
+    if let Some(line) = kmsg::trouble(&lines, test.corrupt, test.starved) {
         outcome = outcome.worsen(format!("{KERNEL_SAYS}{line}"));
     }
     let log = if outcome.is_failure() { lines } else { Vec::new() };

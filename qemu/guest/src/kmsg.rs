@@ -45,10 +45,6 @@ const ALARMS: &[&str] = &[
 /// Lines that a test may cause only if it says so: complaints about the image.
 const COMPLAINTS: &[&str] = &["EXT4-fs error", "EXT4-fs warning", "rdaxfs error", "I/O error"];
 
-/// Lines with an alarm that are the kernel's own doing. jbd2 takes back an entry of /proc that it went on without when
-/// there was no memory for it.
-const KNOWN: &[&str] = &[" at remove_proc_entry+"];
-
 /// A cursor in the kernel log. Each reader has its own.
 pub struct Kmsg(rustix::fd::OwnedFd);
 
@@ -87,11 +83,16 @@ pub fn note(text: &str) {
     }
 }
 
-/// The first line of `lines` that means trouble. Complaints about the image count unless `corrupt`.
-pub fn trouble(lines: &[String], corrupt: bool) -> Option<&str> {
-    let alarm = |line: &&String| {
-        ALARMS.iter().any(|a| line.contains(a)) && !KNOWN.iter().any(|k| line.contains(k))
-            || (!corrupt && COMPLAINTS.iter().any(|c| line.contains(c)))
+/// The first line of `lines` that means trouble. Complaints about the image count unless `corrupt`; one of jbd2, which takes
+/// back an entry of /proc that it went on without when there was no memory for it, does unless `starved`.
+pub fn trouble(lines: &[String], corrupt: bool, starved: bool) -> Option<&str> {
+    let alarm = |&at: &usize| {
+        let line = &lines[at];
+        let missing = || at > 0 && lines[at - 1].starts_with("name '");
+        let known = starved && line.contains(" at remove_proc_entry+") && missing();
+        let alarm = ALARMS.iter().any(|a| line.contains(a)) && !known;
+        !line.starts_with("guest: ")
+            && (alarm || (!corrupt && COMPLAINTS.iter().any(|c| line.contains(c))))
     };
-    lines.iter().filter(|line| !line.starts_with("guest: ")).find(alarm).map(String::as_str)
+    (0..lines.len()).find(alarm).map(|at| lines[at].as_str())
 }

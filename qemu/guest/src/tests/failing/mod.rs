@@ -23,9 +23,9 @@ const WAYS: &[Place] = &[Place::Dax, Place::Inode, Place::Ram];
 
 pub fn tests() -> Vec<Test> {
     vec![
-        Test::bare("failing::each_allocation", WAYS, memory::each).seconds(600),
-        Test::bare("failing::mounting", WAYS, memory::mounting).seconds(600),
-        Test::bare("failing::memory", WAYS, memory::random).seconds(600),
+        Test::bare("failing::each_allocation", WAYS, memory::each).starved().seconds(600),
+        Test::bare("failing::mounting", WAYS, memory::mounting).starved().seconds(600),
+        Test::bare("failing::memory", WAYS, memory::random).starved().seconds(600),
         Test::bare("failing::requests", RAM, requests::random).corrupt().seconds(600),
         Test::bare("failing::reported_once", RAM, requests::reported_once).corrupt(),
         Test::bare("failing::dust", RAM, blocks::dust).corrupt(),
