@@ -5,7 +5,7 @@
 //! A checksum would keep the fuzzer from everything behind it. So the function handed in says 0 to
 //! whatever it is given, and a structure passes whose checksum field is 0.
 
-#![no_std]
+pub mod nodes;
 
 use ondisk::{
     superblock::SIZE,

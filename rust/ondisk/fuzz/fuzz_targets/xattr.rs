@@ -23,6 +23,14 @@ use ondisk_fuzz::*;
 /// Room enough for what takes no more than the values of an area, shared or not.
 const ROOM: usize = 1 << 16;
 
+fn writer(in_block: bool, bytes: &mut [u8]) -> Result<Writer<'_>, Error> {
+    if in_block {
+        Writer::in_block(bytes)
+    } else {
+        Writer::in_inode(bytes)
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut data = data;
     let Some([kind, name_len, value_len]) = take(&mut data) else {
@@ -46,16 +54,9 @@ fuzz_target!(|data: &[u8]| {
     let name = Name::new(1, &suffix).expect("short enough");
     let value = vec![b'v'; usize::from(value_len) * 3];
     let mut with = vec![0; ROOM];
-    let writer = |bytes| {
-        if in_block {
-            Writer::in_block(bytes)
-        } else {
-            Writer::in_inode(bytes)
-        }
-    };
     let added = rewrite(
         old,
-        writer(&mut with).expect("there is room"),
+        writer(in_block, &mut with).expect("there is room"),
         name,
         Some(Entry::new(name, &value)),
     );
@@ -80,7 +81,7 @@ fuzz_target!(|data: &[u8]| {
     let mut without = vec![0; ROOM];
     let left = rewrite(
         Some(area),
-        writer(&mut without).expect("there is room"),
+        writer(in_block, &mut without).expect("there is room"),
         name,
         None,
     );
