@@ -330,7 +330,8 @@ fn entry_at(bytes: &[u8], at: usize) -> Result<Option<(&RawEntry, &[u8], usize)>
     let (raw, rest) = RawEntry::ref_from_prefix(rest).map_err(|_| OUTSIDE)?;
     let len = usize::from(raw.name_len);
     let name = rest.get(..len).ok_or(OUTSIDE)?;
-    if name.contains(&0) {
+    // Without prefix or suffix there is no name, and written anew such an entry can look like the end.
+    if name.contains(&0) || name.is_empty() && raw.name_index == 0 {
         return Err(OUTSIDE);
     }
     let next = at.saturating_add(entry_size(len));

@@ -168,6 +168,27 @@ fn full() {
     assert!(Name::new(index::USER, b"a\0b").is_err());
 }
 
+/// An entry that has no name at all would end the others when it is written anew without its offset.
+#[test]
+fn without_a_name() {
+    let mut body = vec![0; 160];
+    let name = user("first");
+    rewrite(
+        None,
+        Writer::in_inode(&mut body).unwrap(),
+        name,
+        Some(Entry::new(name, b"")),
+    )
+    .unwrap();
+    assert!(Area::in_inode(false, &body).unwrap().is_some());
+    // Its length, its prefix, and where its value would be if it had one.
+    body[4..8].copy_from_slice(&[0, 0, 100, 0]);
+    assert_eq!(
+        Area::in_inode(false, &body).err(),
+        Some(Error::Corrupt("name of an extended attribute"))
+    );
+}
+
 #[test]
 fn values_in_inodes() {
     let image = Image::new("-b 4096 -O ea_inode", "64M");
