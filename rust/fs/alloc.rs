@@ -259,7 +259,7 @@ impl<'t> Search<'t> {
     fn take(
         &self,
         group: &'t Group,
-        find: impl FnOnce(&[u8], Range<u32>) -> Option<Range<u32>>,
+        find: impl Fn(&[u8], Range<u32>) -> Option<Range<u32>>,
     ) -> Result<Option<BlockRun>> {
         let mut bitmap = Bitmap::open(self.tx, group, Which::Blocks)?;
         let blocks = self
@@ -267,15 +267,12 @@ impl<'t> Search<'t> {
             .geometry()
             .group_blocks(group.nr())
             .map_err(|error| bitmap.error("group", error))?;
-        let found = match bitmap.with_uncommitted()? {
-            None => find(&bitmap.bits, 0..blocks.len()),
-            Some(bits) => {
-                let found = find(&bits, 0..blocks.len());
-                // What was not found may be there after the commit.
-                group.forget_longest();
-                found
-            }
-        };
+        let mut found = find(&bitmap.bits, 0..blocks.len());
+        if found.as_ref().is_some_and(|run| bitmap.is_uncommitted(run)) {
+            found = find(&bitmap.with_uncommitted()?, 0..blocks.len());
+            // What was not found may be there after the commit.
+            group.forget_longest();
+        }
         let Some(found) = found else {
             return Ok(None);
         };

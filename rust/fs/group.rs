@@ -22,6 +22,7 @@ use super::{
 use crate::{
     ondisk::{
         self,
+        bitmap,
         group::GroupDesc,
         BlockNr,
         BlockRun,
@@ -343,13 +344,19 @@ impl<'t> Bitmap<'t> {
         report(self.tx.sb(), what, At::block(self.buffer.nr()), error)
     }
 
-    /// The bits, and those of blocks that were freed by a transaction that is not committed yet, if there
-    /// are any: after a crash they still belong to what they were freed from, so nothing may be written
-    /// to them.
-    pub fn with_uncommitted(&self) -> Result<Option<KVec<u8>>> {
+    /// Whether one of these blocks is free only by a transaction that is not committed yet: after a
+    /// crash it still belongs to what it was freed from, so nothing may be written to it.
+    pub fn is_uncommitted(&self, range: &Range<u32>) -> bool {
+        let in_use = |kept: &[u8]| bitmap::count_set(kept, range.clone()) > 0;
+        self.buffer.committed(in_use).unwrap_or(false)
+    }
+
+    /// The bits, and those of all blocks that [`is_uncommitted`](Self::is_uncommitted) tells of.
+    pub fn with_uncommitted(&self) -> Result<KVec<u8>> {
         let mut bits = vfs::wait_for_memory(|| KVec::with_capacity(self.bits.len(), GFP_KERNEL));
         bits.extend_from_slice(&self.bits, GFP_KERNEL)?;
-        Ok(self.buffer.merge_committed(&mut bits).then_some(bits))
+        self.buffer.committed(|kept| bitmap::merge(&mut bits, kept));
+        Ok(bits)
     }
 
     /// Makes the bits and the counts part of the transaction; only the bits of `range` changed.

@@ -117,10 +117,9 @@ fn trim_group(
     }
     let tx = Transaction::start(sb, Credits(1))?;
     let bitmap = Bitmap::open(&tx, group, Which::Blocks)?;
-    let uncommitted = bitmap.with_uncommitted()?;
-    let in_use = uncommitted.as_ref().unwrap_or(&bitmap.bits);
+    let in_use = bitmap.with_uncommitted()?;
     let mut done = 0;
-    for free in bitmap::clear_runs(in_use, wanted) {
+    for free in bitmap::clear_runs(&in_use, wanted) {
         let len = u64::from(free.end.saturating_sub(free.start));
         if len >= least {
             sb.discard(first.saturating_add(free.start.into()), len)?;

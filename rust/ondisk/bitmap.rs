@@ -50,6 +50,14 @@ pub fn clear(bits: &mut [u8], range: Range<u32>) -> Result {
     Ok(())
 }
 
+/// Sets the bits that are set in `other`.
+pub fn merge(bits: &mut [u8], other: &[u8]) {
+    for nr in 0..len(bits).min(len(other)) / WORD {
+        let more = word(other, nr);
+        update(bits, nr, |word| word | more);
+    }
+}
+
 /// How many bits of `range` are set.
 pub fn count_set(bits: &[u8], range: Range<u32>) -> u32 {
     masks(range.start..range.end.min(len(bits)))

@@ -117,15 +117,11 @@ impl Buffer {
         unsafe { bindings::rdaxfs_set_buffer_verified(self.as_ptr()) }
     }
 
-    /// Adds the bits that were set in the block when the journal was asked to keep it
-    /// ([`keep_committed`](super::Transaction::keep_committed)) to those of `bits`. Whether there is
-    /// anything kept, which ends when what was changed since is committed.
-    pub fn merge_committed(&self, bits: &mut [u8]) -> bool {
-        self.with_kept(|kept| {
-            for (to, from) in bits.iter_mut().zip(kept) {
-                *to |= *from;
-            }
-        })
+    /// Calls `f` with the block as it was when the journal was asked to keep it
+    /// ([`keep_committed`](super::Transaction::keep_committed)), under a spinlock. [`None`] if nothing is
+    /// kept, as after the commit of what was changed since.
+    pub fn committed<R>(&self, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.with_kept(|kept| f(kept))
     }
 
     /// Adds `bits`, which begin at byte `start`, to what the journal was asked to keep, if there is
@@ -138,24 +134,20 @@ impl Buffer {
         });
     }
 
-    /// Calls `f` with what the journal keeps of the block. Whether it keeps anything.
-    fn with_kept(&self, f: impl FnOnce(&mut [u8])) -> bool {
+    /// Calls `f` with what the journal keeps of the block, if it keeps anything.
+    fn with_kept<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> Option<R> {
         // SAFETY: `bh` is valid by the invariant. The count of the journal's head keeps it, and its lock
         // keeps what it keeps, which is as long as the block and nobody else's while the lock is held.
         unsafe {
-            let Some(jh) = NonNull::new(bindings::jbd2_journal_grab_journal_head(self.as_ptr()))
-            else {
-                return false;
-            };
-            let jh = jh.as_ptr();
+            let jh =
+                NonNull::new(bindings::jbd2_journal_grab_journal_head(self.as_ptr()))?.as_ptr();
             bindings::spin_lock(&raw mut (*jh).b_state_lock);
-            let kept = (*jh).b_committed_data.cast::<u8>();
-            if !kept.is_null() {
-                f(core::slice::from_raw_parts_mut(kept, self.size()));
-            }
+            let kept = NonNull::new((*jh).b_committed_data.cast::<u8>());
+            let ret =
+                kept.map(|kept| f(core::slice::from_raw_parts_mut(kept.as_ptr(), self.size())));
             bindings::spin_unlock(&raw mut (*jh).b_state_lock);
             bindings::jbd2_journal_put_journal_head(jh);
-            !kept.is_null()
+            ret
         }
     }
 

@@ -91,6 +91,15 @@ proptest! {
     }
 
     #[test]
+    fn merges_like_the_model(mut bits in bitmap(), other in bitmap(), short in 0..BITS) {
+        let other = &other[..short as usize / 8];
+        let model: Vec<bool> =
+            (0..BITS).map(|nr| bitmap::test(&bits, nr) || nr < short / 64 * 64 && bitmap::test(other, nr)).collect();
+        bitmap::merge(&mut bits, other);
+        prop_assert_eq!((0..BITS).map(|nr| bitmap::test(&bits, nr)).collect::<Vec<_>>(), model);
+    }
+
+    #[test]
     fn finds_what_there_is(bits in bitmap(), range in range(), goal in 0..BITS + 9, want in 0u32..200) {
         let model = model(&bits);
         let goal_in = goal.clamp(range.start, range.end.max(range.start));
