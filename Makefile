@@ -105,7 +105,7 @@ test:
 # Ends with 124 if the kernel complained. The boot, and the test that is under way at the end, have
 # a quarter of an hour.
 soak:
-	$(Q)$(on) VM=--strict TIMEOUT=$$((($(MINUTES) + 15) * 60)) scripts/guest soak --minutes $(MINUTES)
+	$(Q)$(on) VM=--strict TIMEOUT=$$((($(MINUTES) + 15) * 60)) scripts/guest soak --minutes $(MINUTES) $(TESTS:%=--filter %)
 
 # The log of all writes is on a ram disk, which wants room.
 crash:

@@ -5,7 +5,7 @@
 //! The images have no checksums, so that a change gets past them, and a journal that is to be recovered.
 //! File data is a pattern by which it is told from metadata.
 
-use crate::crash::Random;
+use crate::crash::work::Random;
 use crate::stage::{Config, Image};
 use crate::sys::{self, Aligned};
 use anyhow::{ensure, Context, Result};

@@ -67,7 +67,7 @@ enum Verb {
         #[arg(long, default_value_t = 60)]
         minutes: u64,
         /// Only tests whose name contains this; may be given several times
-        #[arg(long, value_name = "NAME", default_value = "switch::")]
+        #[arg(long, value_name = "NAME", default_values = ["switch::", "load::", "tools::stress_ng"])]
         filter: Vec<String>,
         /// Where to write the JUnit report
         #[arg(long, value_name = "FILE", default_value = "/tmp/guest-soak.xml")]

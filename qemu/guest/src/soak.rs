@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `make soak`: the attacks on the live change of mode, again and again, and one line of figures.
+//! `make soak`: the attacks on the live change of mode, and load of other kinds, again and again, and one line of figures.
 
 use crate::harness::{run_one, select, Test, KERNEL_SAYS};
 use crate::points;

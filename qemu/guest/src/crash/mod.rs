@@ -5,8 +5,8 @@
 //! dm-log-writes writes down all that reaches the device, and this is put together again up to each point.
 
 pub mod kills;
-mod model;
-mod work;
+pub mod model;
+pub mod work;
 
 use crate::mapper::{Entry, Log, Mapped};
 use crate::stage::{Config, Image};
@@ -18,8 +18,7 @@ use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::Instant;
-pub use work::Random;
-use work::Worker;
+use work::{Random, Worker};
 
 /// Bytes of the image: small, as all of it is written for each point.
 const SIZE: u64 = 32 << 20;
@@ -140,6 +139,9 @@ struct Replay<'a> {
     random: Random,
     /// Of how many points each one is taken.
     every: (usize, usize),
+    /// Points that there will be.
+    expected: usize,
+    started: Instant,
     figures: Figures,
 }
 
@@ -159,6 +161,7 @@ impl<'a> Replay<'a> {
         let skipped = (ordered / points.max(1)).max(1);
         let wanted = (points / 4).max(points.saturating_sub(ordered));
         let each = if plan.operations >= 10_000 { 1 } else { skipped };
+        let every = (each, (other / wanted.max(1)).max(1));
         Ok(Self {
             config,
             history,
@@ -168,7 +171,9 @@ impl<'a> Replay<'a> {
             ended: 0,
             begun: 0,
             random: Random::new(plan.seed ^ 0xc4a5),
-            every: (each, (other / wanted.max(1)).max(1)),
+            every,
+            expected: ordered / every.0 + other / every.1,
+            started: Instant::now(),
             figures: Figures { operations: history.len(), ..Figures::default() },
         })
     }
@@ -236,7 +241,12 @@ impl<'a> Replay<'a> {
             false => self.figures.between += 1,
         }
         let image = write_image(COPY, &state)?;
-        let writing = (self.figures.ordered + self.figures.between) % 4 == 0;
+        let points = self.figures.ordered + self.figures.between;
+        if points % 100 == 0 {
+            let seconds = self.started.elapsed().as_secs();
+            println!("crash: {points} of {} points, {seconds} s", self.expected);
+        }
+        let writing = points % 4 == 0;
         self.figures.files += check(self.config, &image, &self.model, writing)
             .with_context(|| format!("operation {} had ended, of {}", self.ended, self.begun))?;
         Ok(())

@@ -12,6 +12,7 @@ mod fault;
 mod images;
 mod index;
 mod inodes;
+mod load;
 mod mode;
 mod mounting;
 mod names;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Test> {
         crash::tests,
         failing::tests,
         corrupt::tests,
+        load::tests,
         tools::tests,
     ];
     groups.iter().flat_map(|group| group()).collect()

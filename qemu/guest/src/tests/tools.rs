@@ -32,7 +32,8 @@ pub fn find(bed: &Bed, name: &str) -> Option<PathBuf> {
     dirs.map(|dir| dir.join(name)).find(|path| path.exists())
 }
 
-fn required(bed: &Bed, name: &str) -> Result<PathBuf> {
+/// The same; the test is skipped without it.
+pub fn required(bed: &Bed, name: &str) -> Result<PathBuf> {
     match find(bed, name) {
         Some(path) => Ok(path),
         None => skip!("{name} is not installed in this guest"),

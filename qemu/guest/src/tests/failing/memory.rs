@@ -3,7 +3,7 @@
 
 use super::super::{pattern, same_bytes};
 use super::steps::{furnish, Step, OTHERWISE, STEPS};
-use crate::crash::Random;
+use crate::crash::work::Random;
 use crate::harness::{Bed, Place};
 use crate::inject::{Injection, Task, MEMORY};
 use crate::leaks::Leaks;

@@ -6,7 +6,7 @@ use super::super::{pattern, read_at, refused, same_bytes};
 use super::block_of;
 use super::memory::{works, Errors};
 use super::steps::{furnish, OTHERWISE, STEPS};
-use crate::crash::Random;
+use crate::crash::work::Random;
 use crate::harness::Bed;
 use crate::inject::{Injection, REQUESTS};
 use crate::mapper::Mapped;

@@ -89,13 +89,16 @@ pub struct Tally {
     refused_cache: AtomicU64,
     /// Bytes compared with what they had to be.
     verified: AtomicU64,
+    /// What else was done, by those of [`load`](super::load).
+    pub operations: AtomicU64,
 }
 
 impl Tally {
     const FILE: &'static str = "tally-";
 
-    fn all(&self) -> [&AtomicU64; 5] {
-        [&self.to_dax, &self.to_cache, &self.refused_dax, &self.refused_cache, &self.verified]
+    fn all(&self) -> [&AtomicU64; 6] {
+        let Self { to_dax, to_cache, refused_dax, refused_cache, verified, operations } = self;
+        [to_dax, to_cache, refused_dax, refused_cache, verified, operations]
     }
 
     /// Adds to the sum of what the tests of this run have left.
@@ -140,7 +143,7 @@ impl Tally {
     }
 
     /// Tries a change, and counts how it ended: true if it was done. Errors but EBUSY fail.
-    fn change(&self, file: &File, dax: bool) -> Result<bool> {
+    pub fn change(&self, file: &File, dax: bool) -> Result<bool> {
         let (done, refused) = match dax {
             true => (&self.to_dax, &self.refused_dax),
             false => (&self.to_cache, &self.refused_cache),
@@ -157,7 +160,7 @@ impl Tally {
     }
 
     /// Fails if fewer changes than these succeeded, to DAX and to the page cache.
-    fn at_least(&self, least: [u64; 2]) -> Result<()> {
+    pub fn at_least(&self, least: [u64; 2]) -> Result<()> {
         let done = [&self.to_dax, &self.to_cache].map(|n| n.load(SeqCst));
         ensure!(done[0] >= least[0] && done[1] >= least[1], "{self}: no contest");
         Ok(())
@@ -166,10 +169,11 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [to_dax, to_cache, refused_dax, refused_cache, verified] =
+        let [to_dax, to_cache, refused_dax, refused_cache, verified, operations] =
             self.all().map(|n| n.load(SeqCst));
         write!(f, "{to_dax} changes to DAX, {to_cache} to the page cache; ")?;
-        write!(f, "refused {refused_dax} and {refused_cache}; {} MiB verified", verified >> 20)
+        write!(f, "refused {refused_dax} and {refused_cache}; {} MiB verified; ", verified >> 20)?;
+        write!(f, "{operations} operations of others")
     }
 }
 
