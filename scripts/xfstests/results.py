@@ -75,6 +75,10 @@ def select(directory, arguments):
         if word in ("-g", "-x", "-e"):
             values = next(words, "").split(",")
             if word == "-e":
+                for test in values:
+                    sub = test.rpartition("/")[0]
+                    if not sub or test not in groups(directory / sub):
+                        raise SystemExit(f"xfstests: -e {test}: there is no such test")
                 excluded.update(values)
             else:
                 for group in values:

@@ -116,6 +116,8 @@ class Choosing(unittest.TestCase):
     def test_names(self):
         self.assertEqual(self.select("generic/013 ext4/001"), ["ext4/001", "generic/013"])
         self.assertEqual(self.select("generic/0* -e generic/002,generic/001"), ["generic/013"])
+        self.assertRaises(SystemExit, self.select, "generic/0* -e generic/003")
+        self.assertRaises(SystemExit, self.select, "generic/0* -e 002")
         with self.assertRaises(SystemExit):
             self.select("--large-fs")
 
