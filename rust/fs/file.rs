@@ -56,6 +56,7 @@ use crate::{
             PageCacheToken,
             Stable, //
         },
+        sb_err,
         writeback,
         DaxDevice, //
     }, //
@@ -104,6 +105,26 @@ impl aspace::Operations for RdaxFs {
     fn writeback_done(inode: &INode, pos: u64, len: u64) -> Result {
         let (from, to) = space::covering(inode, pos, len)?;
         map::convert_blocks(inode, from, to, false, None)
+    }
+
+    fn wants_writeback_errors(sb: &SuperBlock) -> bool {
+        sb.data().options().data_err_abort()
+    }
+
+    fn writeback_failed(inode: &INode) {
+        let sb = inode.sb();
+        let data = sb.data().get_ref();
+        let Some(journal) = &data.journal else {
+            return;
+        };
+        if data.options().data_err_abort() && !journal.is_aborted() {
+            sb_err!(
+                sb,
+                "inode {}: data was not written; aborting the journal (data_err=abort)",
+                inode.ino()
+            );
+            journal.abort(EIO);
+        }
     }
 
     /// The blocks are written before the file gets longer, so that nobody reads zeros from them that

@@ -146,6 +146,8 @@ pub struct Options {
     journal_dev: Option<u32>,
     /// `data=`.
     data: Option<Data>,
+    /// `data_err=`: whether the journal is aborted when data cannot be written back.
+    data_err_abort: bool,
     /// `barrier` and `nobarrier`.
     barrier: Option<bool>,
     /// `discard` and `nodiscard`.
@@ -182,6 +184,7 @@ const OPT_BSDDF: u8 = 40;
 const OPT_MINIXDF: u8 = 41;
 const OPT_RESUID: u8 = 42;
 const OPT_RESGID: u8 = 43;
+const OPT_DATA_ERR: u8 = 44;
 
 const OPT_ACL: u8 = 10;
 const OPT_NOACL: u8 = 11;
@@ -214,6 +217,12 @@ static DATA: [Choice; 3] = [
     Choice::END,
 ];
 
+static DATA_ERR: [Choice; 3] = [
+    Choice::new(c"ignore", 0),
+    Choice::new(c"abort", 1),
+    Choice::END,
+];
+
 const TABLE: &[Parameter] = &[
     Parameter::flag(c"dax", OPT_DAX),
     Parameter::choice(c"dax", OPT_DAX, &DAX),
@@ -228,6 +237,7 @@ const TABLE: &[Parameter] = &[
     Parameter::flag(c"noacl", OPT_NOACL),
     Parameter::u32(c"commit", OPT_COMMIT),
     Parameter::choice(c"data", OPT_DATA, &DATA),
+    Parameter::choice(c"data_err", OPT_DATA_ERR, &DATA_ERR),
     Parameter::flag(c"barrier", OPT_BARRIER),
     Parameter::u32(c"barrier", OPT_BARRIER),
     Parameter::flag(c"nobarrier", OPT_NOBARRIER),
@@ -321,6 +331,12 @@ impl Options {
         self.journal_dev
     }
 
+    /// Whether the journal is aborted when data cannot be written back, which the order of `data=ordered` is
+    /// about.
+    pub fn data_err_abort(&self) -> bool {
+        self.data_err_abort && self.data != Some(Data::Writeback)
+    }
+
     /// Whether the device's cache is flushed where the order of writes matters.
     pub fn barrier(&self) -> bool {
         self.barrier.unwrap_or(true)
@@ -385,6 +401,7 @@ impl Options {
             (OPT_COMMIT, Value::Number(n)) if n <= MAX_COMMIT => self.commit = Some(n),
             (OPT_DATA, Value::Number(0)) => self.data = Some(Data::Ordered),
             (OPT_DATA, Value::Number(_)) => self.data = Some(Data::Writeback),
+            (OPT_DATA_ERR, Value::Number(n)) => self.data_err_abort = n != 0,
             (OPT_BARRIER, Value::Flag) => self.barrier = Some(true),
             (OPT_BARRIER, Value::Number(n)) => self.barrier = Some(n != 0),
             (OPT_NOBARRIER, Value::Flag) => self.barrier = Some(false),
@@ -428,6 +445,7 @@ impl Options {
             None => {}
         }
         for (given, name) in [
+            (self.data_err_abort, c"data_err=abort"),
             (self.discard, c"discard"),
             (self.norecovery, c"norecovery"),
             (self.minixdf, c"minixdf"),

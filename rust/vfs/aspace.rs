@@ -68,6 +68,13 @@ pub trait Operations: FileSystem {
     /// `len` bytes from `pos` on were written to unwritten blocks: they hold data now.
     fn writeback_done(inode: &INode<Self>, pos: u64, len: u64) -> Result;
 
+    /// Whether [`writeback_failed`](Self::writeback_failed) is to hear of all data. What was written to
+    /// unwritten blocks it hears of in any case.
+    fn wants_writeback_errors(sb: &SuperBlock<Self>) -> bool;
+
+    /// Data could not be written back. Whoever calls fsync is told in any case.
+    fn writeback_failed(inode: &INode<Self>);
+
     /// A direct write of `len` bytes from `pos` on is complete, `unwritten` if some of it went to
     /// unwritten blocks. The file may have become longer by it.
     fn direct_write_done(inode: &INode<Self>, pos: u64, len: u64, unwritten: bool) -> Result;

@@ -5,7 +5,7 @@
 //! An ioend is a run of pages under way to a run of blocks. Where the blocks were unwritten they
 //! become written when the data is on them, which changes metadata and so needs a task to run in:
 //! such ioends are collected per inode, and a work item completes them in order of file offset,
-//! neighbours together.
+//! neighbours together. So are all, of a file system that wants to hear of errors.
 //!
 //! C sources: [`fs/iomap/ioend.c`](srctree/fs/iomap/ioend.c)
 
@@ -171,14 +171,19 @@ unsafe extern "C" fn complete<T: aspace::Operations>(work: *mut bindings::work_s
     }
 }
 
-/// Makes the blocks of a written ioend written ones.
+/// Makes the blocks of a written ioend written ones, or tells of the error.
 fn finish<T: aspace::Operations>(ioend: &bindings::iomap_ioend) -> c_int {
     // SAFETY: The inode has pages under writeback, so it is there.
     let inode = unsafe { INode::<T>::from_raw(ioend.io_inode) };
     // SAFETY: Turns a number into another.
     let error = unsafe { bindings::blk_status_to_errno(ioend.io_bio.bi_status) };
-    if error != 0 || ioend.io_size == 0 {
+    if error != 0 {
+        T::writeback_failed(inode);
         return error;
+    }
+    let unwritten = u32::from(ioend.io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
+    if !unwritten || ioend.io_size == 0 {
+        return 0;
     }
     // Memory reclaim may wait for these very pages.
     match nofs(|| T::writeback_done(inode, ioend.io_offset as u64, ioend.io_size as u64)) {
@@ -237,7 +242,9 @@ impl<T: aspace::Operations> Ops<T> {
         // SAFETY: As promised by the caller, `wb_ctx` is the ioend.
         unsafe {
             let ioend: *mut bindings::iomap_ioend = (*wpc).wb_ctx.cast();
-            if u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0 {
+            let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
+            let inode = INode::<T>::from_raw((*wpc).inode);
+            if unwritten || T::wants_writeback_errors(inode.sb()) {
                 (*ioend).io_bio.bi_end_io = Some(Self::end_bio);
             }
             bindings::iomap_ioend_writeback_submit(wpc, error)

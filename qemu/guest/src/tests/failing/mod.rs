@@ -28,6 +28,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("failing::memory", WAYS, memory::random).starved().seconds(600),
         Test::bare("failing::requests", RAM, requests::random).corrupt().seconds(600),
         Test::bare("failing::reported_once", RAM, requests::reported_once).corrupt(),
+        Test::bare("failing::data_err", RAM, requests::data_err).corrupt(),
         Test::bare("failing::dust", RAM, blocks::dust).corrupt(),
         Test::new("failing::poison", DAX, blocks::poison).corrupt(),
         Test::bare("failing::journal_device", RAM, journal_device).corrupt(),

@@ -76,6 +76,50 @@ pub fn random(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
+/// With `data_err=abort`, data that cannot be written ends all changes, be it for old or for new blocks.
+pub fn data_err(bed: &mut Bed) -> Result<()> {
+    const SECTORS: u64 = 64 << 11;
+    const LEN: usize = 16 << 12;
+    for name in ["written", "unwritten"] {
+        bed.mkfs("64M", &[])?;
+        let below = bed.image.device().display().to_string();
+        let linear = format!("linear {below} 0");
+        let (mapped, path) = Mapped::new("guest-failing", SECTORS, &linear)?;
+        let image = Image::on(&path);
+        let mount = image.mount(&bed.config.fstype, "errors=remount-ro")?;
+        fs::write(mount.dir().join("written"), pattern(1, 0, LEN))?;
+        fallocate(
+            File::create(mount.dir().join("unwritten"))?,
+            FallocateFlags::empty(),
+            0,
+            LEN as u64,
+        )?;
+        mount.unmount()?;
+        let bad = block_of(&image, name, 4)? * 8;
+        for options in ["data_err=ignore", "data_err=abort,data=writeback", "data_err=abort"] {
+            let mount = image.mount(&bed.config.fstype, options)?;
+            let file = File::options().write(true).open(mount.dir().join(name))?;
+            let after = format!("linear {below} {}", bad + 8);
+            mapped.load(&[(bad, &linear), (8, "error"), (SECTORS - bad - 8, &after)])?;
+            file.write_all_at(&pattern(2, 0, LEN), 0)?;
+            refused(file.sync_all(), Errno::IO, &format!("{name}, {options}: fsync"))?;
+            let made = File::create(mount.dir().join("new"));
+            match options {
+                "data_err=abort" => refused(made, Errno::ROFS, &format!("{name}: a change"))?,
+                _ => drop(made.with_context(|| format!("{name}, {options}"))?),
+            }
+            mapped.load(&[(SECTORS, &linear)])?;
+            drop(file);
+            mount.unmount()?;
+        }
+        // What the journal has is recovered, and the mark that it was aborted goes with a check.
+        let (status, text) = run_status("e2fsck", &["-fp", &path])?;
+        ensure!(status <= 1, "{name}: e2fsck says {status}:\n{text}");
+        image.fsck()?;
+    }
+    Ok(())
+}
+
 /// A part of a file cannot be written: `fsync` and `syncfs` say so once to everybody who had it open, and
 /// the rest of the file system goes on.
 pub fn reported_once(bed: &mut Bed) -> Result<()> {
