@@ -434,8 +434,7 @@ pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
         quota::enable(sb)?;
         finish_orphans(sb)?;
     } else if sb.data().journal.is_some() && read_super(sb)?.needs_recovery() {
-        // It was recovered, and is empty now.
-        update_super(sb, true, |disk| disk.set_needs_recovery(false))?;
+        finish_recovery(sb)?;
     }
     Ok(root)
 }
@@ -473,16 +472,37 @@ fn begin_writing(sb: &SuperBlock) -> Result {
 /// Sees to what a crash has left, when everything else works.
 fn finish_orphans(sb: &SuperBlock) -> Result {
     let disk = read_super(sb)?;
-    let orphan = disk.last_orphan();
-    let present = disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT);
-    if orphan == 0 && !present {
+    if !has_orphans(&disk) {
         return Ok(());
     }
-    match orphan::process(sb, orphan, present) {
+    let in_file = disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT);
+    match orphan::process(sb, disk.last_orphan(), in_file) {
         // Reported already: e2fsck will see to the rest.
         Err(error) if error == EUCLEAN || error == ESTALE => Ok(()),
         done => done,
     }
+}
+
+/// The journal was recovered, and is empty now, for a mount that is read-only: what else the crash has left is
+/// seen to as well, so that the image is clean then.
+fn finish_recovery(sb: &SuperBlock) -> Result {
+    let data = sb.data().get_ref();
+    if !has_orphans(&read_super(sb)?) || data.geometry().check_writable().is_err() {
+        return update_super(sb, true, |disk| disk.set_needs_recovery(false));
+    }
+    sb.begin_read_write();
+    let done = begin_writing(sb)
+        .and_then(|()| quota::enable(sb))
+        .and_then(|()| finish_orphans(sb));
+    let suspended = sb.suspend_quotas();
+    sb.force_read_only();
+    let ended = end_writing(sb, false);
+    done.and(suspended).and(ended)
+}
+
+/// Whether files are still to be freed or truncated.
+fn has_orphans(disk: &DiskSuperBlock) -> bool {
+    disk.last_orphan() != 0 || disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT)
 }
 
 /// Says that the file system is in use.

@@ -196,7 +196,7 @@ fn make_orphans(dir: &Path) -> Result<Vec<File>> {
 }
 
 fn orphans(bed: &mut Bed) -> Result<()> {
-    bed.mkfs("64M", &[])?;
+    bed.mkfs("64M", &["-O", "quota"])?;
     bed.mount()?;
     let open = make_orphans(bed.dir())?;
     let copy = crash(bed, 64 << 20)?;
@@ -204,12 +204,23 @@ fn orphans(bed: &mut Bed) -> Result<()> {
     rustix::fs::sync();
     let expected = Manifest::of(bed.dir(), Facts::All)?;
     let unused = free(bed.dir())?;
-    for fstype in [bed.config.fstype.clone(), "ext4".into()] {
-        let copy = if fstype == "ext4" { crash_of(bed)? } else { copy.clone() };
-        let mount = copy.mount(&fstype, "")?;
+    let ours = bed.config.fstype.clone();
+    for (n, (fstype, options)) in
+        [(&*ours, ""), (&*ours, "ro"), ("ext4", "")].into_iter().enumerate()
+    {
+        let copy = if n > 0 { crash_of(bed)? } else { copy.clone() };
+        let mount = copy.mount(fstype, options)?;
         let now = free(mount.dir())?;
-        ensure!(now == unused, "{fstype}: {now:?} free, {unused:?} were after closing");
+        ensure!(now == unused, "{fstype} {options}: {now:?} free, {unused:?} were after closing");
         same_without_root(&Manifest::of(mount.dir(), Facts::All)?, &expected)?;
+        if options == "ro" {
+            let written = File::create(mount.dir().join("new"));
+            refused(written, Errno::ROFS, "a file on a read-only mount after recovery")?;
+            // Quotas go on from where they were.
+            mount.remount("rw")?;
+            fs::write(mount.dir().join("new"), pattern(8, 0, 50_000))?;
+            fs::remove_file(mount.dir().join("new"))?;
+        }
         mount.unmount()?;
         copy.fsck()?;
     }
