@@ -219,6 +219,8 @@ fn load_block(file: &INode, nr: BlockNr) -> Result {
 fn finish(sb: &SuperBlock, ino: u32) -> Result {
     let inode = inode::iget(sb, ino.into())?;
     if inode.nlink() > 0 {
+        // Without them `e2fsck` finds what is counted too much.
+        let _ = inode.attach_dquots();
         let blocks = inode.size().div_ceil(sb.block_size() as u64);
         if inode.kind() == FileType::Regular {
             map::remove_blocks(&inode, u32::try_from(blocks).unwrap_or(map::END), map::END)?;

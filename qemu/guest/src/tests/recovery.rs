@@ -12,7 +12,7 @@ use anyhow::{ensure, Context, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{self, File};
-use std::os::unix::fs::{symlink, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{chown, symlink, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("recovery::read_only", RAM, read_only),
         Test::bare("recovery::norecovery", RAM, norecovery),
         Test::bare("recovery::orphans", BOTH, orphans),
+        Test::bare("recovery::truncated_orphan", BOTH, truncated_orphan),
         Test::bare("recovery::orphans_of_ext4", BOTH, orphans_of_ext4),
         Test::bare("recovery::freed_blocks_wait", BOTH, freed_blocks_wait),
         Test::bare("recovery::freed_while_committing", RAM, freed_while_committing).corrupt(),
@@ -174,7 +175,7 @@ fn norecovery(bed: &mut Bed) -> Result<()> {
     copy.fsck()
 }
 
-/// Leaves files that are open and removed, one that has no name, and one that is cut.
+/// Leaves files that are open and removed, and one that has no name.
 fn make_orphans(dir: &Path) -> Result<Vec<File>> {
     let mut open = Vec::new();
     for n in 0..20 {
@@ -225,6 +226,25 @@ fn orphans(bed: &mut Bed) -> Result<()> {
         copy.fsck()?;
     }
     Ok(())
+}
+
+/// A truncation that a crash has interrupted goes on, and its owner gets the blocks back.
+fn truncated_orphan(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &["-O", "quota"])?;
+    bed.mount()?;
+    fs::write(bed.path("cut"), pattern(1, 0, 300_000))?;
+    chown(bed.path("cut"), Some(1001), Some(1002))?;
+    let ino = fs::metadata(bed.path("cut"))?.ino();
+    bed.unmount()?;
+    // The size is set, and the inode is in the list.
+    bed.image.debugfs(&["sif cut size 5000", &format!("ssv last_orphan {ino}")])?;
+    bed.mount()?;
+    let found = fs::metadata(bed.path("cut"))?;
+    ensure!(found.blocks() == 16, "{} blocks of 512 bytes are left, not 16", found.blocks());
+    same_bytes(&fs::read(bed.path("cut"))?, &pattern(1, 0, 5000), "what is left")?;
+    // Quotas are counted: e2fsck compares.
+    bed.unmount()?;
+    bed.image.fsck()
 }
 
 /// As [`orphans`], made again on the device of the test.
