@@ -432,7 +432,7 @@ pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
     if !sb.is_read_only() {
         begin_writing(sb)?;
         quota::enable(sb)?;
-        finish_orphans(sb)?;
+        orphan::process(sb)?;
     } else if sb.data().journal.is_some() && read_super(sb)?.needs_recovery() {
         finish_recovery(sb)?;
     }
@@ -469,40 +469,21 @@ fn begin_writing(sb: &SuperBlock) -> Result {
     })
 }
 
-/// Sees to what a crash has left, when everything else works.
-fn finish_orphans(sb: &SuperBlock) -> Result {
-    let disk = read_super(sb)?;
-    if !has_orphans(&disk) {
-        return Ok(());
-    }
-    let in_file = disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT);
-    match orphan::process(sb, disk.last_orphan(), in_file) {
-        // Reported already: e2fsck will see to the rest.
-        Err(error) if error == EUCLEAN || error == ESTALE => Ok(()),
-        done => done,
-    }
-}
-
 /// The journal was recovered, and is empty now, for a mount that is read-only: what else the crash has left is
 /// seen to as well, so that the image is clean then.
 fn finish_recovery(sb: &SuperBlock) -> Result {
     let data = sb.data().get_ref();
-    if !has_orphans(&read_super(sb)?) || data.geometry().check_writable().is_err() {
+    if !orphan::any(&read_super(sb)?) || data.geometry().check_writable().is_err() {
         return update_super(sb, true, |disk| disk.set_needs_recovery(false));
     }
     sb.begin_read_write();
     let done = begin_writing(sb)
         .and_then(|()| quota::enable(sb))
-        .and_then(|()| finish_orphans(sb));
+        .and_then(|()| orphan::process(sb));
     let suspended = sb.suspend_quotas();
     sb.force_read_only();
     let ended = end_writing(sb, false);
     done.and(suspended).and(ended)
-}
-
-/// Whether files are still to be freed or truncated.
-fn has_orphans(disk: &DiskSuperBlock) -> bool {
-    disk.last_orphan() != 0 || disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT)
 }
 
 /// Says that the file system is in use.
@@ -596,7 +577,7 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
             begin_writing(sb)?;
             sb.begin_read_write();
             quota::resume(sb)
-                .and_then(|()| finish_orphans(sb))
+                .and_then(|()| orphan::process(sb))
                 .inspect_err(|_| sb.force_read_only())?;
         }
         _ => {}

@@ -38,6 +38,7 @@ use crate::{
         self,
         feature::RoCompat,
         orphan,
+        superblock::SuperBlock as DiskSuperBlock,
         BlockNr,
         Csum, //
     },
@@ -116,13 +117,30 @@ pub fn remove(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
     inode::store_orphan(tx, inode, Some(dtime))
 }
 
-/// Truncates or frees what a crash has left, before anything else is changed. `first` is `s_last_orphan`,
-/// and `in_file` says whether the orphan file may have some.
+/// Whether a crash has left files that are still to be truncated or freed.
+pub fn any(disk: &DiskSuperBlock) -> bool {
+    disk.last_orphan() != 0 || disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT)
+}
+
+/// Truncates or frees what a crash has left, when everything else works, and before anything else is
+/// changed.
 ///
 /// An orphan that is not right stays as it is, for `e2fsck`, and all that the list has after it.
-pub fn process(sb: &SuperBlock, first: u32, in_file: bool) -> Result {
-    load_list(sb, first)?;
-    if in_file {
+pub fn process(sb: &SuperBlock) -> Result {
+    let disk = mount::read_super(sb)?;
+    if !any(&disk) {
+        return Ok(());
+    }
+    match process_all(sb, &disk) {
+        // Reported already: e2fsck will see to the rest.
+        Err(error) if error == EUCLEAN || error == ESTALE => Ok(()),
+        done => done,
+    }
+}
+
+fn process_all(sb: &SuperBlock, disk: &DiskSuperBlock) -> Result {
+    load_list(sb, disk.last_orphan())?;
+    if disk.ro_compat().contains(RoCompat::ORPHAN_PRESENT) {
         load_file(sb)?;
     }
     let orphans = lock(sb).len();
