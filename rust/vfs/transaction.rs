@@ -211,7 +211,7 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
     }
 
     /// Has the journal keep what is in the buffer now until this transaction is committed, for
-    /// [`Buffer::merge_committed`]. To be called before the buffer is changed.
+    /// [`Buffer::committed`]. To be called before the buffer is changed.
     pub fn keep_committed(&self, buffer: &Buffer) -> Result {
         match self.handle {
             // SAFETY: The handle is open, and the buffer valid.
