@@ -4,6 +4,8 @@
 //!
 //! A checksum would keep the fuzzer from everything behind it. So the function handed in says 0 to
 //! whatever it is given, and a structure passes whose checksum field is 0.
+//!
+//! A host program. An `expect` is what must hold: libFuzzer reports the panic, and that is the finding.
 
 pub mod nodes;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The blocks of a file's map, in memory.
+//!
+//! A host program. An `expect` is what must hold: libFuzzer reports the panic, and that is the finding.
 
 use ondisk::{
     extent,

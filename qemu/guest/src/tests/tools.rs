@@ -20,7 +20,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("tools::fio_mmap", BOTH, |bed| fio(bed, "mmap")).seconds(300),
         Test::bare("tools::fio_libaio", BOTH, |bed| fio(bed, "libaio")).seconds(300),
         Test::bare("tools::fio_io_uring", BOTH, |bed| fio(bed, "io_uring")).seconds(300),
-        Test::bare("tools::stress_ng", BOTH, stress_ng).seconds(1500),
+        Test::bare("tools::stress_ng", BOTH, stress_ng).seconds(900),
         Test::bare("tools::tar", RAM, tar).seconds(1200),
     ]
 }

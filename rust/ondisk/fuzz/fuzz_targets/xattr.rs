@@ -2,6 +2,8 @@
 
 //! A block or an inode's own area of extended attributes of any bytes: whatever is accepted can be
 //! written anew with an attribute added, and again with it removed.
+//!
+//! A host program. An `expect` is what must hold: libFuzzer reports the panic, and that is the finding.
 
 #![no_main]
 
