@@ -8,6 +8,11 @@
 
 use super::{
     attr::Attributes,
+    inode::{
+        data_reached,
+        resized,
+        WRITE_CREDITS, //
+    },
     ioctl,
     iomap::{
         BufferedWrite,
@@ -23,7 +28,8 @@ use super::{
     switch,
     INode,
     RdaxFs,
-    SuperBlock, //
+    SuperBlock,
+    Transaction, //
 };
 use crate::{
     prelude::*,
@@ -102,13 +108,26 @@ impl aspace::Operations for RdaxFs {
         super::iomap::existing(inode, pos)
     }
 
-    fn writeback_done(inode: &INode, pos: u64, len: u64) -> Result {
-        let (from, to) = space::covering(inode, pos, len)?;
-        map::convert_blocks(inode, from, to, false, None)
+    fn awaits_writeback(inode: &INode, end: u64) -> bool {
+        let data = inode.sb().data().get_ref();
+        end > inode.data().disk_size() || data.options().data_err_abort()
     }
 
-    fn wants_writeback_errors(sb: &SuperBlock) -> bool {
-        sb.data().options().data_err_abort()
+    /// The file gets longer on disk in step with the blocks that become written: what is past its end
+    /// would be in e2fsck's way, and what is not written before its end would read as zeros.
+    fn writeback_done(inode: &INode, pos: u64, len: u64, unwritten: bool) -> Result {
+        let end = pos + len;
+        if unwritten {
+            let (from, to) = space::covering(inode, pos, len)?;
+            return map::convert_blocks(inode, from, to, false, |reached| {
+                data_reached(inode, reached.min(end));
+            });
+        }
+        if end > inode.data().disk_size() {
+            let _tx = Transaction::start(inode.sb(), WRITE_CREDITS)?;
+            data_reached(inode, end);
+        }
+        Ok(())
     }
 
     fn writeback_failed(inode: &INode) {
@@ -130,14 +149,16 @@ impl aspace::Operations for RdaxFs {
     /// The blocks are written before the file gets longer, so that nobody reads zeros from them that
     /// are not in the file.
     fn direct_write_done(inode: &INode, pos: u64, len: u64, unwritten: bool) -> Result {
+        let end = pos + len;
         if unwritten {
             let (from, to) = space::covering(inode, pos, len)?;
-            map::convert_blocks(inode, from, to, false, Some(pos + len))?;
+            map::convert_blocks(inode, from, to, false, |reached| {
+                lengthen(inode, reached.min(end));
+            })?;
         }
-        if pos + len > inode.size() {
-            // Only a write that holds `i_rwsem` exclusively, and waits for this, makes a file longer.
-            inode.set_size(pos + len);
-            grown(inode);
+        if end > inode.data().disk_size() {
+            let _tx = Transaction::start(inode.sb(), WRITE_CREDITS)?;
+            lengthen(inode, end);
         }
         Ok(())
     }
@@ -303,7 +324,7 @@ fn write_dax(
         let written = dax.write::<DaxWrite>(io, iocb, from);
         if iocb.pos() > io.size() {
             io.set_size(iocb.pos());
-            grown(io);
+            resized(io);
         }
         return written;
     }
@@ -311,6 +332,7 @@ fn write_dax(
         let written = dax.write::<DaxWrite>(io, iocb, from);
         if iocb.pos() > io.size() {
             io.set_size(iocb.pos());
+            resized(io);
         }
         if iocb.pos() < wanted {
             space::trim(io)?;
@@ -319,7 +341,8 @@ fn write_dax(
     })?
 }
 
-/// Writes into the page cache.
+/// Writes into the page cache. The file gets longer on disk when the data is there, or at once if its
+/// blocks cannot be unwritten until then.
 fn write_buffered(
     pages: PageCacheToken<'_, RdaxFs>,
     io: &Locked<RdaxFs>,
@@ -328,16 +351,19 @@ fn write_buffered(
 ) -> Result<usize> {
     let size = io.size();
     let written = pages.write::<BufferedWrite>(io, iocb, from);
-    if io.size() > size {
-        grown(io);
+    if io.size() > size && !map::fork(io).has_extents() {
+        resized(io);
     }
     written
 }
 
-/// The size of the file has changed: to find its data again, the inode is needed on disk.
-pub fn grown(inode: &INode) {
-    inode.data().extents.set_unsynced(true);
-    inode.mark_dirty();
+/// Data is on the device up to `end`, of a direct write: only one that holds `i_rwsem` exclusively, and
+/// waits for this, makes a file longer.
+fn lengthen(inode: &INode, end: u64) {
+    if end > inode.size() {
+        inode.set_size(end);
+    }
+    data_reached(inode, end);
 }
 
 /// Writes around the page cache where nobody else may do so meanwhile: to part of a block, which the
@@ -378,7 +404,9 @@ fn write_aligned(
         return Ok(None);
     };
     let (pos, len) = (iocb.pos(), from.len() as u64);
-    let within = pos.checked_add(len).is_some_and(|end| end <= inode.size());
+    // What is past the end on disk makes the file longer there, for which its completion has to wait.
+    let size = inode.size().min(inode.data().disk_size());
+    let within = pos.checked_add(len).is_some_and(|end| end <= size);
     // Dropping set-user-ID bits needs the lock exclusively; appending has its position yet to come.
     if !within || (pos | len) & mask != 0 || iocb.is_append() || !inode.is_nosec() {
         return Ok(None);

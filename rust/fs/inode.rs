@@ -104,6 +104,9 @@ pub struct Info {
     pub file_acl: RwSem<Option<BlockNr>>,
     /// `i_projid`. Changed with `i_rwsem` held exclusively.
     pub projid: Atomic<u32>,
+    /// Of a regular file: `i_size` of the format. As long as the file is in memory, or shorter: what a
+    /// buffered write adds to the file counts once it is on the device.
+    disk_size: Atomic<u64>,
     /// Nothing was written to the inode's place in the table yet: what is there is another's. Locked
     /// while the inode is copied there, so that an older copy does not overtake a newer one.
     #[pin]
@@ -126,6 +129,7 @@ impl Info {
             extents <- Extents::new(),
             file_acl <- new_rwsem!(None, c"rdaxfs_xattr"),
             projid: Atomic::new(0),
+            disk_size: Atomic::new(0),
             fresh <- new_mutex!(false, "rdaxfs_store"),
             orphan: Atomic::new(false),
             sync_tid: Atomic::new(0),
@@ -150,6 +154,34 @@ impl Info {
     /// `i_projid`.
     pub fn projid(&self) -> u32 {
         self.projid.load(Relaxed)
+    }
+
+    /// How long the file is on disk, or is going to be when the inode is written.
+    pub fn disk_size(&self) -> u64 {
+        self.disk_size.load(Relaxed)
+    }
+}
+
+/// The size of a regular file has changed, and is to be the same on disk: to find the data again, the
+/// inode is needed there. The caller holds `i_rwsem` exclusively.
+pub fn resized(inode: &INode) {
+    let info = inode.data();
+    info.disk_size.store(inode.size(), Relaxed);
+    info.extents.set_unsynced(true);
+    inode.mark_dirty();
+}
+
+/// What the file has before `end` is on the device: from now on the file is at least that long on disk,
+/// unless it was truncated meanwhile. The caller has a transaction.
+pub fn data_reached(inode: &INode, end: u64) {
+    let disk_size = &inode.data().get_ref().disk_size;
+    let end = end.min(inode.size());
+    let mut size = disk_size.load(Relaxed);
+    while size < end {
+        match disk_size.cmpxchg(size, end, Relaxed) {
+            Ok(_) => return inode.mark_dirty(),
+            Err(now) => size = now,
+        }
     }
 }
 
@@ -331,6 +363,7 @@ fn load(inode: &mut New<RdaxFs>) -> Result<DiskInode> {
     let info = inode.data_mut().project();
     info.flags.store(disk.flags, Relaxed);
     info.projid.store(disk.projid, Relaxed);
+    info.disk_size.store(disk.size, Relaxed);
     *info.crtime = from_disk(disk.crtime);
     info.extents.load(disk.block);
     *RwSem::get_mut(info.file_acl) = disk.file_acl;
@@ -422,14 +455,18 @@ fn copy(
     } else {
         slot.decode()?
     };
-    if *fresh || disk.size != inode.size() {
+    let size = match inode.kind() {
+        FileType::Regular => inode.size().min(info.disk_size()),
+        _ => inode.size(),
+    };
+    if *fresh || disk.size != size {
         info.note_data_change(tx);
     }
     info.sync_tid.store(tx.tid(), Relaxed);
     disk.mode = inode.mode();
     disk.uid = inode.uid();
     disk.gid = inode.gid();
-    disk.size = inode.size();
+    disk.size = size;
     disk.atime = to_disk(inode.atime());
     disk.ctime = to_disk(inode.ctime());
     disk.mtime = to_disk(inode.mtime());

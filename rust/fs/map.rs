@@ -302,14 +302,15 @@ fn goal(root: &Root, nodes: &mut Edit<'_>, lblk: u32) -> Result<Option<BlockNr>>
     Ok(None)
 }
 
-/// Makes what there is of the blocks `from..to` unwritten, or written: then they hold their data, and
-/// with `size` the file becomes that long if it is shorter, in step with them.
+/// Makes what there is of the blocks `from..to` unwritten, or written: then they hold their data.
+///
+/// In each transaction that this takes, `reached` is told up to which byte of the file it is done.
 pub fn convert_blocks(
     inode: &INode,
     from: u32,
     to: u32,
     unwritten: bool,
-    size: Option<u64>,
+    mut reached: impl FnMut(u64),
 ) -> Result {
     let mut lblk = from;
     while lblk < to {
@@ -317,12 +318,7 @@ pub fn convert_blocks(
         lblk = change(&tx, inode, |root, nodes| {
             fork(inode).convert(root, nodes, lblk, to, unwritten)
         })?;
-        let reached = u64::from(lblk) << inode.sb().block_bits();
-        let size = size.map_or(0, |size| size.min(reached));
-        if size > inode.size() {
-            inode.set_size(size);
-            inode.mark_dirty();
-        }
+        reached(u64::from(lblk) << inode.sb().block_bits());
     }
     Ok(())
 }

@@ -227,6 +227,11 @@ impl vfs::dir::Operations for Names {
         if let Some(target) = target.filter(|_| rename.flags.exchange()) {
             check_project(old_dir, target)?;
         }
+        if target.is_some() && !rename.flags.exchange() && inode.kind() == FileType::Regular {
+            // Many a program replaces a file with a new version that it has not synced: let its data
+            // be there before the old version is gone.
+            inode.begin_writeback();
+        }
         new_dir.attach_dquots()?;
         let prepared = match rename.flags.whiteout() {
             true => Some(ialloc::prepare(old_dir, idmap, WHITEOUT_MODE)?),

@@ -137,7 +137,7 @@ pub fn write(tx: &Transaction<'_>, file: &INode, pos: u64, bytes: &[u8]) -> Resu
     let end = pos.saturating_add(bytes.len() as u64);
     if end > file.size() {
         file.set_size(end);
-        file.mark_dirty();
+        inode::resized(file);
     }
     Ok(())
 }

@@ -11,8 +11,10 @@
 
 use super::{
     alloc,
-    file::grown,
-    inode,
+    inode::{
+        self,
+        resized, //
+    },
     iomap::Zero,
     map::{
         self,
@@ -83,11 +85,13 @@ pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
     }
     if size > io.size() {
         zero_tail(io, size)?;
+        write_added(io, size)?;
         let lock = io.invalidate_exclusive();
         io.set_size_and_truncate(&lock, size);
-        grown(io);
+        resized(io);
         return Ok(());
     }
+    write_added(io, size)?;
     let bits = io.sb().block_bits();
     let mut lock = io.invalidate_exclusive();
     // The block that the file will end in is the first that is not freed.
@@ -95,8 +99,19 @@ pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
     unmap(io, &mut lock, size, u64::MAX)?;
     zero(io, &lock, size, tail)?;
     io.set_size_and_truncate(&lock, size);
+    resized(io);
     let (from, _) = within(io, size, 0)?;
     orphaned(io, || map::remove_blocks(io, from, map::END))?
+}
+
+/// Writes back what was added to the file before `end` and is not part of it on disk yet, since the size
+/// there is about to be set past it.
+fn write_added(io: &Locked<RdaxFs>, end: u64) -> Result {
+    let from = io.data().disk_size();
+    if from >= end.min(io.size()) {
+        return Ok(());
+    }
+    io.write_and_wait(from as i64, end.min(io.size()) as i64 - 1)
 }
 
 /// Does something that takes several transactions, between which the file has blocks past its end. After
@@ -266,7 +281,7 @@ fn zero_range(io: &Locked<RdaxFs>, pos: u64, len: u64, fill: Fill) -> Result {
     let mut lock = io.invalidate_exclusive();
     unmap(io, &mut lock, pos, pos + len)?;
     let (from, to) = within(io, pos, len)?;
-    map::convert_blocks(io, from, to, true, None)?;
+    map::convert_blocks(io, from, to, true, |_| ())?;
     zero(io, &lock, pos, len.min(io.size().saturating_sub(pos)))?;
     allocate(io, pos, len)?;
     if fill == Fill::Zeroed {
@@ -310,11 +325,13 @@ fn collapse(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
         return Err(EINVAL);
     }
     let (from, to) = covering(io, pos, len)?;
+    write_added(io, pos)?;
     let mut lock = io.invalidate_exclusive();
     unmap(io, &mut lock, pos, i64::MAX as u64)?;
     map::remove_blocks(io, from, to)?;
     map::shift_left(io, to, to - from)?;
     io.set_size_and_truncate(&lock, io.size() - len);
+    resized(io);
     Ok(())
 }
 
@@ -332,16 +349,16 @@ fn insert(io: &Locked<RdaxFs>, pos: u64, len: u64) -> Result {
     io.check_size(longer)?;
     allow_size(io, longer)?;
     let (from, to) = covering(io, pos, len)?;
+    write_added(io, pos)?;
     let mut lock = io.invalidate_exclusive();
     unmap(io, &mut lock, pos, i64::MAX as u64)?;
     // Nothing moves if there is not room for all of it.
     io.set_size(longer);
+    resized(io);
     let moved = map::shift_right(io, from, to - from);
     if moved == Err(EFBIG) {
         io.set_size(size);
-        io.mark_dirty();
+        resized(io);
     }
-    moved?;
-    grown(io);
-    Ok(())
+    moved
 }

@@ -65,12 +65,12 @@ pub trait Operations: FileSystem {
     /// Where to write the dirty page at `pos`: a hole only if it was truncated away meanwhile.
     fn map_for_writeback(inode: &INode<Self>, pos: u64, len: u64) -> Result<Map>;
 
-    /// `len` bytes from `pos` on were written to unwritten blocks: they hold data now.
-    fn writeback_done(inode: &INode<Self>, pos: u64, len: u64) -> Result;
+    /// Whether [`writeback_done`](Self::writeback_done) or [`writeback_failed`](Self::writeback_failed) is
+    /// to hear of data before `end` that goes to blocks that are written already.
+    fn awaits_writeback(inode: &INode<Self>, end: u64) -> bool;
 
-    /// Whether [`writeback_failed`](Self::writeback_failed) is to hear of all data. What was written to
-    /// unwritten blocks it hears of in any case.
-    fn wants_writeback_errors(sb: &SuperBlock<Self>) -> bool;
+    /// `len` bytes from `pos` on were written; `unwritten` if to unwritten blocks, which hold data now.
+    fn writeback_done(inode: &INode<Self>, pos: u64, len: u64, unwritten: bool) -> Result;
 
     /// Data could not be written back. Whoever calls fsync is told in any case.
     fn writeback_failed(inode: &INode<Self>);
@@ -274,6 +274,12 @@ impl<T: FileSystem> INode<T> {
         to_result(unsafe {
             bindings::filemap_write_and_wait_range((*self.as_ptr()).i_mapping, start, end)
         })
+    }
+
+    /// Begins to write back what is dirty, and does not wait (`filemap_flush`). In either mode.
+    pub fn begin_writeback(&self) {
+        // SAFETY: The inode and its mapping are valid. An error is reported by whoever waits.
+        unsafe { bindings::filemap_flush((*self.as_ptr()).i_mapping) };
     }
 }
 

@@ -5,7 +5,7 @@
 //! An ioend is a run of pages under way to a run of blocks. Where the blocks were unwritten they
 //! become written when the data is on them, which changes metadata and so needs a task to run in:
 //! such ioends are collected per inode, and a work item completes them in order of file offset,
-//! neighbours together. So are all, of a file system that wants to hear of errors.
+//! neighbours together. So are others that the file system wants to hear of.
 //!
 //! C sources: [`fs/iomap/ioend.c`](srctree/fs/iomap/ioend.c)
 
@@ -182,11 +182,12 @@ fn finish<T: aspace::Operations>(ioend: &bindings::iomap_ioend) -> c_int {
         return error;
     }
     let unwritten = u32::from(ioend.io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
-    if !unwritten || ioend.io_size == 0 {
+    if ioend.io_size == 0 {
         return 0;
     }
+    let (pos, len) = (ioend.io_offset as u64, ioend.io_size as u64);
     // Memory reclaim may wait for these very pages.
-    match nofs(|| T::writeback_done(inode, ioend.io_offset as u64, ioend.io_size as u64)) {
+    match nofs(|| T::writeback_done(inode, pos, len, unwritten)) {
         Ok(()) => 0,
         Err(err) => err.to_errno(),
     }
@@ -244,7 +245,8 @@ impl<T: aspace::Operations> Ops<T> {
             let ioend: *mut bindings::iomap_ioend = (*wpc).wb_ctx.cast();
             let unwritten = u32::from((*ioend).io_flags) & bindings::IOMAP_IOEND_UNWRITTEN != 0;
             let inode = INode::<T>::from_raw((*wpc).inode);
-            if unwritten || T::wants_writeback_errors(inode.sb()) {
+            let end = (*ioend).io_offset as u64 + (*ioend).io_size as u64;
+            if unwritten || T::awaits_writeback(inode, end) {
                 (*ioend).io_bio.bi_end_io = Some(Self::end_bio);
             }
             bindings::iomap_ioend_writeback_submit(wpc, error)

@@ -11,8 +11,8 @@ use crate::sys::{self, Aligned, Mapping};
 use anyhow::{ensure, Context, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::{self, File};
-use std::os::unix::fs::{chown, symlink, FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{chown, symlink, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("recovery::space_after_commit", BOTH, space_after_commit),
         Test::bare("recovery::revoked", RAM, revoked),
         Test::bare("recovery::any_moment", BOTH, any_moment).seconds(300),
+        Test::bare("recovery::size_after_data", RAM, size_after_data),
         Test::bare("recovery::map_sync", DAX, map_sync),
         Test::bare("recovery::dax_flag", DAX, dax_flag),
         Test::bare("recovery::frozen", BOTH, frozen),
@@ -506,6 +507,81 @@ fn fast_commit(bed: &mut Bed) -> Result<()> {
 }
 
 /// An image that has no journal gets none, and says that it is in use.
+/// What a file gets by buffered writes is part of it after a crash when its data is: nobody reads zeros
+/// that nobody wrote, although the inode was committed meanwhile.
+fn size_after_data(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(RARELY)?;
+    let data = pattern(11, 0, 3 << 20);
+    // What each file has on the device, and what is added to it afterwards.
+    let (old, len) = (70_001, data.len());
+    let files = ["new", "appended", "longer", "shorter", "allocated", "moved", "replacing"];
+    for name in &files[1..] {
+        fs::write(bed.path(name), &data[..old])?;
+    }
+    fs::write(bed.path("replaced"), &data)?;
+    rustix::fs::sync();
+    for name in files {
+        let file = File::options().write(true).create(true).open(bed.path(name))?;
+        let from = if name == "new" { 0 } else { old };
+        file.write_all_at(&data[from..], from as u64)?;
+        match name {
+            "longer" => file.set_len(len as u64 + 100_000)?,
+            "shorter" => file.set_len(1 << 20)?,
+            "allocated" => {
+                let mode = rustix::fs::FallocateFlags::empty();
+                rustix::fs::fallocate(&file, mode, len as u64, 1 << 20)?;
+            }
+            "moved" => {
+                let mode = rustix::fs::FallocateFlags::COLLAPSE_RANGE;
+                rustix::fs::fallocate(&file, mode, 1 << 20, 4096)?;
+            }
+            "replacing" => fs::rename(bed.path(name), bed.path("replaced"))?,
+            _ => {}
+        }
+    }
+    // Commits the inodes, and writes no data.
+    fs::set_permissions(bed.path("new"), Permissions::from_mode(0o600))?;
+    File::open(bed.dir())?.sync_all()?;
+    let sizes = |dir: &Path| -> Result<Vec<(&str, usize)>> {
+        let mut sizes = Vec::new();
+        for name in files {
+            let name = if name == "replacing" { "replaced" } else { name };
+            let found = fs::read(dir.join(name)).with_context(|| name.to_owned())?;
+            let mut expected = data.clone();
+            match name {
+                "longer" => expected.resize(len + 100_000, 0),
+                "allocated" => expected.resize(len + (1 << 20), 0),
+                "moved" => drop(expected.drain(1 << 20..(1 << 20) + 4096)),
+                _ => {}
+            }
+            let size = found.len();
+            ensure!(size <= expected.len(), "{name}: {size} bytes");
+            same_bytes(&found, &expected[..size], &format!("{name}, {size} bytes"))?;
+            sizes.push((name, size));
+        }
+        Ok(sizes)
+    };
+    let crashed = |bed: &Bed, fstype: &str| -> Result<Vec<(&str, usize)>> {
+        let copy = crash(bed, 64 << 20)?;
+        let mount = copy.mount(fstype, "")?;
+        let seen = sizes(mount.dir())?;
+        mount.unmount()?;
+        copy.fsck()?;
+        Ok(seen)
+    };
+    for fstype in [&bed.config.fstype, "ext4"] {
+        let seen = crashed(bed, fstype)?;
+        ensure!(seen[..2] == [("new", 0), ("appended", old)], "{fstype}: {seen:?}");
+        ensure!(seen[3].1 == 1 << 20, "{fstype}: {seen:?}");
+    }
+    rustix::fs::sync();
+    let here = sizes(bed.dir())?;
+    let seen = crashed(bed, &bed.config.fstype)?;
+    ensure!(here == seen, "here {here:?}, after a crash {seen:?}");
+    bed.judge()
+}
+
 fn without_journal(bed: &mut Bed) -> Result<()> {
     bed.mkfs("64M", &["-O", "^has_journal"])?;
     bed.mount()?;
