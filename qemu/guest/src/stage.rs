@@ -215,11 +215,18 @@ impl Image {
     /// What debugfs prints for a command that only reads.
     pub fn ask(&self, command: &str) -> Result<String> {
         let output = Command::new("debugfs").args(["-R", command, self.device_str()]).output()?;
-        // It says 0 of a file system that it could not open.
+        // It says 0 of a file system that it could not open, or whose bitmaps are not right.
         let said = String::from_utf8_lossy(&output.stderr);
-        let opened = output.status.success() && !said.contains("while trying to open");
+        let wrong =
+            ["while trying to open", "while reading"].iter().any(|what| said.contains(what));
+        let opened = output.status.success() && !wrong;
         ensure!(opened, "debugfs -R {command:?} failed:\n{said}");
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Whether the image says that its journal is to be replayed. Until then its bitmaps need not be right.
+    pub fn needs_recovery(&self) -> Result<bool> {
+        Ok(run("dumpe2fs", &["-h", self.device_str()])?.contains("needs_recovery"))
     }
 
     /// Reads `len` bytes at byte `at` of the device.

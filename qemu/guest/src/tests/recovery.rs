@@ -68,11 +68,6 @@ fn crash(bed: &Bed, bytes: u64) -> Result<Image> {
     Ok(copy)
 }
 
-/// Does the image say that its journal is to be replayed?
-fn needs_recovery(image: &Image) -> Result<bool> {
-    Ok(image.ask("features")?.contains("needs_recovery"))
-}
-
 /// Files, directories and links that are made, changed and removed; all of it is on the device then.
 fn work(dir: &Path) -> Result<()> {
     for n in 0..40 {
@@ -97,12 +92,12 @@ fn work(dir: &Path) -> Result<()> {
 
 /// Replays and reads what `dir` holds through `fstype`, and has e2fsck look at what is left.
 fn same_after_recovery(copy: &Image, fstype: &str, expected: &Manifest) -> Result<()> {
-    ensure!(needs_recovery(copy)?, "there is nothing to recover:\n{}", copy.ask("stats -h")?);
+    ensure!(copy.needs_recovery()?, "there is nothing to recover");
     let mount = copy.mount(fstype, "")?;
     let seen = Manifest::of(mount.dir(), Facts::All)?;
     mount.unmount()?;
     expected.same(&seen, "before the crash", "after it")?;
-    ensure!(!needs_recovery(copy)?, "still to be recovered after an unmount");
+    ensure!(!copy.needs_recovery()?, "still to be recovered after an unmount");
     copy.fsck()
 }
 
@@ -167,8 +162,7 @@ fn norecovery(bed: &mut Bed) -> Result<()> {
     ensure!(!bed.log().iter().any(|l| l.contains("recovered")), "the journal was replayed");
     ensure!(seen.remount("rw").is_err(), "remounted for writing");
     seen.unmount()?;
-    let state = crate::stage::run("dumpe2fs", &["-h", &copy.device().to_string_lossy()])?;
-    ensure!(state.contains("needs_recovery"), "the journal was taken for empty");
+    ensure!(copy.needs_recovery()?, "the journal was taken for empty");
     let expected = Manifest::of(bed.dir(), Facts::All)?;
     let mount = copy.mount(&bed.config.fstype, "")?;
     expected.same(&Manifest::of(mount.dir(), Facts::All)?, "before the crash", "after it")?;
@@ -481,7 +475,7 @@ fn frozen(bed: &mut Bed) -> Result<()> {
     let copy = crash(bed, 64 << 20);
     crate::stage::run("fsfreeze", &["-u", &dir])?;
     let copy = copy?;
-    ensure!(!needs_recovery(&copy)?, "frozen, and still to be recovered");
+    ensure!(!copy.needs_recovery()?, "frozen, and still to be recovered");
     copy.fsck()?;
     fs::write(bed.path("later"), "x")?;
     bed.judge()

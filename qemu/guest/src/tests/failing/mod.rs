@@ -57,11 +57,11 @@ fn journal_device(bed: &mut Bed) -> Result<()> {
         let expected = Manifest::of(bed.dir(), Facts::All)?;
         sys::attrs::shut_down(File::open(bed.dir())?, 2)?;
         bed.unmount()?;
-        ensure!(bed.image.ask("features")?.contains("needs_recovery"), "nothing to recover");
+        ensure!(bed.image.needs_recovery()?, "nothing to recover");
         let again = bed.image.mount(&fstype, "")?;
         expected.same(&Manifest::of(again.dir(), Facts::All)?, "before the crash", "after it")?;
         again.unmount()?;
-        ensure!(!bed.image.ask("features")?.contains("needs_recovery"), "still to be recovered");
+        ensure!(!bed.image.needs_recovery()?, "still to be recovered");
         let device = bed.image.device().to_string_lossy().into_owned();
         let (status, text) = run_status("e2fsck", &["-fn", "-j", "/dev/ram1", &device])?;
         ensure!(status == 0, "e2fsck says {status}:\n{text}");
