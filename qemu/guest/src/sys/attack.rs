@@ -205,7 +205,7 @@ impl Uffd {
     pub fn new() -> io::Result<Self> {
         // SAFETY: Numbers only; what comes back is a descriptor of ours.
         let uffd = unsafe {
-            match libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) {
+            match libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC | libc::O_NONBLOCK) {
                 -1 => return Err(io::Error::last_os_error()),
                 fd => Self(OwnedFd::from_raw_fd(fd as i32)),
             }
@@ -220,6 +220,16 @@ impl Uffd {
         let (start, len) = (map.addr() as u64, map.len() as u64);
         let mut range = UffdRegister { start, len, mode: watch as u64, ioctls: 0 };
         super::ioctl(&self.0, UFFDIO_REGISTER, &mut range)
+    }
+
+    /// Waits until somebody has met a watched page, for so long at most. Did it happen?
+    pub fn is_met(&self, limit: Duration) -> io::Result<bool> {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: One entry, which the call only writes.
+        match unsafe { libc::poll(&mut poll, 1, limit.as_millis() as i32) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(poll.revents & libc::POLLIN != 0),
+        }
     }
 
     /// Ends the watch: who waits finds what would be there without it.

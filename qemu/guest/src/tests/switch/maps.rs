@@ -297,13 +297,14 @@ fn userfaultfd_buffer(bed: &mut Bed) -> Result<()> {
         uffd.register(&buffer, Watch::Missing).context("UFFDIO_REGISTER")?;
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| sys::read_into_map(&file, &buffer, 0, 16 * PAGE, 0));
-            std::thread::sleep(Duration::from_millis(30));
+            let met = uffd.is_met(Duration::from_secs(20));
             let changer = scope.spawn(|| sys::set_xflag_dax(&file, dax));
             std::thread::sleep(Duration::from_millis(30));
             let waited = !changer.is_finished();
             uffd.unregister(&buffer)?;
             let read = reader.join().map_err(|_| anyhow::anyhow!("the reader died"))??;
             changer.join().map_err(|_| anyhow::anyhow!("the changer died"))??;
+            ensure!(met?, "the read did not come to its buffer");
             ensure!(waited, "changed in the middle of a read");
             ensure!(read > 0, "nothing was read");
             let found = buffer.read(0, read);
