@@ -99,9 +99,12 @@ pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
     unmap(io, &mut lock, size, u64::MAX)?;
     zero(io, &lock, size, tail)?;
     io.set_size_and_truncate(&lock, size);
-    resized(io);
     let (from, _) = within(io, size, 0)?;
-    orphaned(io, || map::remove_blocks(io, from, map::END))?
+    // The smaller size is stored together with the place in the list of orphans, not before.
+    orphaned(io, || {
+        resized(io);
+        map::remove_blocks(io, from, map::END)
+    })?
 }
 
 /// Writes back what was added to the file before `end` and is not part of it on disk yet, since the size

@@ -500,7 +500,6 @@ fn fast_commit(bed: &mut Bed) -> Result<()> {
     Ok(())
 }
 
-/// An image that has no journal gets none, and says that it is in use.
 /// What a file gets by buffered writes is part of it after a crash when its data is: nobody reads zeros
 /// that nobody wrote, although the inode was committed meanwhile.
 fn size_after_data(bed: &mut Bed) -> Result<()> {
@@ -576,6 +575,7 @@ fn size_after_data(bed: &mut Bed) -> Result<()> {
     bed.judge()
 }
 
+/// An image that has no journal gets none, and says that it is in use.
 fn without_journal(bed: &mut Bed) -> Result<()> {
     bed.mkfs("64M", &["-O", "^has_journal"])?;
     bed.mount()?;
