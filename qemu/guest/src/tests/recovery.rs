@@ -515,7 +515,7 @@ fn size_after_data(bed: &mut Bed) -> Result<()> {
     fs::write(bed.path("replaced"), &data)?;
     rustix::fs::sync();
     for name in files {
-        let file = File::options().write(true).create(true).open(bed.path(name))?;
+        let file = File::options().write(true).create(true).truncate(false).open(bed.path(name))?;
         let from = if name == "new" { 0 } else { old };
         file.write_all_at(&data[from..], from as u64)?;
         match name {

@@ -389,10 +389,9 @@ fn storm(bed: &mut Bed) -> Result<()> {
 fn fill_up(dir: &Path, seed: u64) -> Result<()> {
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (seed << 20));
     let mut full = 0;
-    match std::fs::create_dir(dir) {
+    if let Err(error) = std::fs::create_dir(dir) {
         // The others were faster.
-        Err(error) => return refused(Err::<(), _>(error), Errno::NOSPC, "a directory"),
-        Ok(()) => {}
+        return refused(Err::<(), _>(error), Errno::NOSPC, "a directory");
     }
     for n in 0.. {
         let path = dir.join(format!("{n}"));
