@@ -122,10 +122,11 @@ xfstests:
 lint:
 	$(Q)CONFIG= scripts/lint
 
-# The parsers on the host, then images in a guest, whose kernel says what was wrong with them.
+# The parsers on the host, then images in a guest, whose kernel says what was wrong with them. One processor: under
+# TCG a second one that idles makes this take three times as long.
 fuzz:
 	$(Q)CARGO_TARGET_DIR=$(CURDIR)/out/fuzz rust/ondisk/fuzz/run $(SECONDS)
-	$(Q)$(on) VM=--strict TIMEOUT=14400 scripts/guest hostile $(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED))
+	$(Q)$(on) VM=--strict SMP=$${SMP:-1} TIMEOUT=14400 scripts/guest hostile $(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED))
 
 doc:
 	$(Q)CONFIG= scripts/doc out/doc
