@@ -258,6 +258,15 @@ impl Operations for RdaxFs {
         ioctl::ioctl(file, cmd, arg)
     }
 
+    /// Many a program writes a file anew by truncating it first, and does not sync it: its data should
+    /// not be long after the loss of the old.
+    fn writer_closed(inode: &INode) {
+        let emptied = &inode.data().get_ref().emptied;
+        if emptied.load(Relaxed) && emptied.xchg(false, Relaxed) {
+            inode.begin_writeback();
+        }
+    }
+
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result {
         let _guard = file.inode().lock_shared();
         file.advise(start, end, advice)

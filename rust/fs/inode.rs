@@ -107,6 +107,8 @@ pub struct Info {
     /// Of a regular file: `i_size` of the format. As long as the file is in memory, or shorter: what a
     /// buffered write adds to the file counts once it is on the device.
     disk_size: Atomic<u64>,
+    /// Of a regular file: truncated to nothing, and not closed since by a writer.
+    pub emptied: Atomic<bool>,
     /// Nothing was written to the inode's place in the table yet: what is there is another's. Locked
     /// while the inode is copied there, so that an older copy does not overtake a newer one.
     #[pin]
@@ -130,6 +132,7 @@ impl Info {
             file_acl <- new_rwsem!(None, c"rdaxfs_xattr"),
             projid: Atomic::new(0),
             disk_size: Atomic::new(0),
+            emptied: Atomic::new(false),
             fresh <- new_mutex!(false, "rdaxfs_store"),
             orphan: Atomic::new(false),
             sync_tid: Atomic::new(0),

@@ -42,6 +42,7 @@ use crate::{
         }, //
     }, //
 };
+use kernel::sync::atomic::Relaxed;
 
 /// As much as one DAX entry can cover: storing to one byte of it makes all of it dirty.
 const DAX_ENTRY: u64 = 2 << 20;
@@ -99,6 +100,7 @@ pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
     unmap(io, &mut lock, size, u64::MAX)?;
     zero(io, &lock, size, tail)?;
     io.set_size_and_truncate(&lock, size);
+    io.data().emptied.store(size == 0, Relaxed);
     let (from, _) = within(io, size, 0)?;
     // The smaller size is stored together with the place in the list of orphans, not before.
     orphaned(io, || {

@@ -394,6 +394,9 @@ pub trait Operations: mm::Operations {
     /// Answers what is asked by `ioctl(2)`, with [`ENOTTY`] for what is unknown.
     fn ioctl(file: &File<Self>, cmd: u32, arg: usize) -> Result<isize>;
 
+    /// A file that was open for writing is closed: nothing refers to the [`File`] any more.
+    fn writer_closed(inode: &INode<Self>);
+
     /// As [`File::advise`], and by that.
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result;
 }
@@ -437,6 +440,7 @@ impl<T: Operations> Table<T> {
                 // Aligns mappings so that 2 MiB of a file can lie under 2 MiB of addresses.
                 get_unmapped_area: Some(bindings::thp_get_unmapped_area),
                 open: Some(Self::open),
+                release: Some(Self::release),
                 fsync: Some(Self::fsync),
                 fallocate: Some(Self::fallocate),
                 fadvise: Some(Self::fadvise),
@@ -461,6 +465,18 @@ impl<T: Operations> Table<T> {
             })?;
             Ok(0)
         })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with a file of `T`'s that is about to be freed, and its inode.
+    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: As the VFS promises.
+        let (inode, mode) = unsafe { (INode::<T>::from_raw(inode), (*file).f_mode) };
+        if mode & bindings::FMODE_WRITE != 0 {
+            T::writer_closed(inode);
+        }
+        0
     }
 
     /// # Safety

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{chown, symlink, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a write to a slow disk takes.
 const SLOW: Duration = Duration::from_millis(400);
@@ -38,6 +38,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("recovery::revoked", RAM, revoked),
         Test::bare("recovery::any_moment", BOTH, any_moment).seconds(300),
         Test::bare("recovery::size_after_data", RAM, size_after_data),
+        Test::bare("recovery::rewritten", RAM, rewritten),
         Test::bare("recovery::map_sync", DAX, map_sync),
         Test::bare("recovery::dax_flag", DAX, dax_flag),
         Test::bare("recovery::frozen", BOTH, frozen),
@@ -573,6 +574,35 @@ fn size_after_data(bed: &mut Bed) -> Result<()> {
     let seen = crashed(bed, &bed.config.fstype)?;
     ensure!(here == seen, "here {here:?}, after a crash {seen:?}");
     bed.judge()
+}
+
+/// A file that was truncated to be written anew gets its data to the device when it is closed, without
+/// waiting for the thirty seconds that other data may take.
+fn rewritten(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(RARELY)?;
+    let (old, new) = (pattern(12, 0, 300_000), pattern(13, 0, 200_000));
+    let [path, other] = [bed.path("file"), bed.path("other")];
+    fs::write(&path, &old)?;
+    rustix::fs::sync();
+    fs::write(&path, &new)?;
+    fs::write(&other, &new)?;
+    let started = Instant::now();
+    loop {
+        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        File::open(bed.dir())?.sync_all()?;
+        let copy = crash(bed, 64 << 20)?;
+        let mount = copy.mount(&bed.config.fstype, "")?;
+        let found = fs::read(mount.dir().join("file"))?;
+        let found_other = fs::read(mount.dir().join("other"))?;
+        mount.unmount()?;
+        same_bytes(&found, &new[..found.len().min(new.len())], "the new file")?;
+        ensure!(found_other.is_empty(), "what was not truncated is written too");
+        if found.len() == new.len() {
+            return bed.judge();
+        }
+        ensure!(started.elapsed() < Duration::from_secs(10), "{} bytes", found.len());
+    }
 }
 
 /// An image that has no journal gets none, and says that it is in use.
