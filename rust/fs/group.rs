@@ -114,6 +114,11 @@ impl Group {
         self.longest.store(u32::MAX, Relaxed);
     }
 
+    /// The bitmap of blocks, as it is now.
+    pub fn block_bits(&self, sb: &SuperBlock) -> Result<KVec<u8>> {
+        Ok(read_bitmap(sb, &self.desc.lock(), Which::Blocks)?.1)
+    }
+
     /// The block of the group's inode table that is `nth` in it.
     pub fn inode_table_block(&self, nth: u32) -> Option<BlockNr> {
         self.desc.lock().inode_table().nth(nth)
@@ -180,6 +185,11 @@ impl Groups {
     /// Whether one of the blocks holds the metadata of a group, or the journal, and so cannot be a file's.
     pub fn has_metadata(&self, run: BlockRun) -> bool {
         self.zone.overlaps(run)
+    }
+
+    /// Such blocks among those of `wanted`, in their order.
+    pub fn metadata(&self, wanted: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.zone.within(wanted)
     }
 
     /// All groups, beginning with `first`.
@@ -260,6 +270,28 @@ pub enum Which {
 }
 
 impl Which {
+    fn place(self, desc: &GroupDesc) -> BlockNr {
+        match self {
+            Self::Blocks => desc.block_bitmap(),
+            Self::Inodes => desc.inode_bitmap(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Blocks => "block bitmap",
+            Self::Inodes => "inode bitmap",
+        }
+    }
+
+    /// Whether the bitmap was never written, and is to be computed.
+    fn is_uninit(self, desc: &GroupDesc) -> bool {
+        match self {
+            Self::Blocks => desc.is_block_uninit(),
+            Self::Inodes => desc.is_inode_uninit(),
+        }
+    }
+
     /// Bytes of such a bitmap, in whole words. The rest of its block is of no use.
     fn bytes(self, geometry: &Geometry) -> usize {
         let bits = match self {
@@ -268,6 +300,38 @@ impl Which {
         };
         bits.div_ceil(64) as usize * 8
     }
+}
+
+/// A bitmap of the group, and the block that it was read from; none if it was never written, and computed.
+/// [`EUCLEAN`] if it is not right. The group is locked.
+fn read_bitmap(
+    sb: &SuperBlock,
+    desc: &GroupDesc,
+    which: Which,
+) -> Result<(Option<Buffer>, KVec<u8>)> {
+    let geometry = sb.data().get_ref().geometry();
+    let nr = which.place(desc).get();
+    let wrong = |error| report(sb, which.name(), At::block(nr), error);
+    if which.is_uninit(desc) {
+        let mut bits = vfs::zeroes(sb.block_size());
+        match which {
+            Which::Blocks => desc.init_block_bitmap(geometry, &mut bits),
+            Which::Inodes => desc.init_inode_bitmap(geometry, &mut bits),
+        }
+        .map_err(wrong)?;
+        return Ok((None, bits));
+    }
+    let buffer = sb.read_buffer(nr)?;
+    let bits = buffer.read_vec(0, which.bytes(geometry))?;
+    if !buffer.verified() {
+        match which {
+            Which::Blocks => desc.verify_block_bitmap(geometry, &bits),
+            Which::Inodes => desc.verify_inode_bitmap(geometry, &bits),
+        }
+        .map_err(wrong)?;
+        buffer.set_verified();
+    }
+    Ok((Some(buffer), bits))
 }
 
 /// A locked group and one of its bitmaps, copied out to be changed.
@@ -292,41 +356,19 @@ impl<'t> Bitmap<'t> {
     /// if it is not right.
     pub fn open(tx: &'t Transaction<'t>, group: &'t Group, which: Which) -> Result<Self> {
         let sb = tx.sb();
-        let geometry = sb.data().get_ref().geometry();
         let guard = group.desc.lock();
         let desc = guard.clone();
-        let (nr, uninit, what) = match which {
-            Which::Blocks => (desc.block_bitmap(), desc.is_block_uninit(), "block bitmap"),
-            Which::Inodes => (desc.inode_bitmap(), desc.is_inode_uninit(), "inode bitmap"),
-        };
-        let at = At::block(nr.get());
-        let (buffer, bits) = if uninit {
-            let buffer = tx.create(nr.get())?;
-            let mut bits = buffer.to_vec()?;
-            match which {
-                Which::Blocks => desc.init_block_bitmap(geometry, &mut bits),
-                Which::Inodes => desc.init_inode_bitmap(geometry, &mut bits),
-            }
-            .map_err(|error| report(sb, what, at, error))?;
-            (buffer, bits)
-        } else {
-            let buffer = sb.read_buffer(nr.get())?;
-            let bits = buffer.read_vec(0, which.bytes(geometry))?;
-            if !buffer.verified() {
-                match which {
-                    Which::Blocks => desc.verify_block_bitmap(geometry, &bits),
-                    Which::Inodes => desc.verify_inode_bitmap(geometry, &bits),
-                }
-                .map_err(|error| report(sb, what, at, error))?;
-                buffer.set_verified();
-            }
-            (buffer, bits)
+        let (buffer, bits) = read_bitmap(sb, &desc, which)?;
+        let computed = buffer.is_none();
+        let buffer = match buffer {
+            Some(buffer) => buffer,
+            None => tx.create(which.place(&desc).get())?,
         };
         Ok(Self {
             tx,
             group,
             which,
-            computed: uninit,
+            computed,
             guard,
             buffer,
             bits,

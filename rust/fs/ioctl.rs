@@ -15,6 +15,7 @@ use kernel::{
 };
 
 use super::{
+    fsmap,
     identity,
     inode,
     mount,
@@ -45,6 +46,8 @@ const SETVERSION_32: u32 = _IOW::<c_int>(b'v' as u32, 2);
 const SHUTDOWN: u32 = _IOR::<u32>(b'X' as u32, 125);
 /// Discards free blocks; takes a [`trim::Range`].
 const FITRIM: u32 = _IOWR::<[u64; 3]>(b'X' as u32, 121);
+/// Tells what blocks are used for.
+const GETFSMAP: u32 = _IOWR::<fsmap::Head>(b'X' as u32, 59);
 /// Tell and set the volume's name.
 const GETFSLABEL: u32 = _IOR::<[u8; LABEL_SIZE]>(0x94, 49);
 const SETFSLABEL: u32 = _IOW::<[u8; LABEL_SIZE]>(0x94, 50);
@@ -61,7 +64,7 @@ const UUID_HEADER: usize = 8;
 const UUID_SIZE: usize = 16;
 
 /// Memory of the caller's.
-fn user(arg: usize, len: usize) -> UserSlice {
+pub fn user(arg: usize, len: usize) -> UserSlice {
     UserSlice::new(UserPtr::from_addr(arg), len)
 }
 
@@ -103,6 +106,7 @@ pub fn ioctl(file: &File<RdaxFs>, cmd: u32, arg: usize) -> Result<isize> {
             // Only the length is answered; it stands second.
             user(arg, 24).writer().write_slice(&done.to_bytes())?;
         }
+        GETFSMAP => fsmap::get(sb, arg)?,
         GETFSLABEL => {
             let mut label = [0; VOLUME_NAME + 1];
             let name = identity::volume_name(sb)?;

@@ -33,6 +33,7 @@ pub mod export;
 pub mod fault;
 pub mod file;
 pub mod fileattr;
+pub mod fsmap;
 pub mod group;
 pub mod ialloc;
 pub mod identity;

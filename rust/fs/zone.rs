@@ -88,6 +88,14 @@ impl Builder {
 }
 
 impl Zone {
+    /// The runs, as far as they are among the blocks `wanted`, in their order.
+    pub fn within(&self, wanted: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let first = self.runs.partition_point(|meta| meta.end <= wanted.start);
+        let runs = self.runs.iter().skip(first);
+        let runs = runs.map(move |meta| meta.start.max(wanted.start)..meta.end.min(wanted.end));
+        runs.take_while(|run| !run.is_empty())
+    }
+
     /// Whether one of the blocks is a group's, or the journal's.
     pub fn overlaps(&self, run: BlockRun) -> bool {
         let after = self.runs.partition_point(|meta| meta.start < run.end());

@@ -119,6 +119,12 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         unsafe { (*self.as_ptr()).s_blocksize_bits.into() }
     }
 
+    /// The device's number, as user space knows it (`new_encode_dev`).
+    pub fn device_number(&self) -> u32 {
+        // SAFETY: Valid by the type's invariants; `s_dev` does not change.
+        unsafe { bindings::rdaxfs_new_encode_dev((*self.as_ptr()).s_dev) }
+    }
+
     /// Whether it is mounted read-only.
     #[inline]
     pub fn is_read_only(&self) -> bool {

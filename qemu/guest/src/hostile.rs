@@ -234,6 +234,10 @@ fn visit(root: &Path, figures: &mut Figures) {
         figures.count(rfs::lgetxattr(path, "user.large", &mut buffer));
     }
     figures.count(rfs::statfs(root));
+    if let Some(root) = figures.count(File::open(root)) {
+        let everything = [sys::attrs::Usage::default(), sys::attrs::Usage::END];
+        figures.count(sys::attrs::usage(root, everything, 100));
+    }
 }
 
 /// Changes a bit of everything.

@@ -73,6 +73,61 @@ fn first_extent(file: impl AsFd, start: u64, flags: u32) -> io::Result<Fiemap> {
     Ok(map)
 }
 
+/// `struct fsmap`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub struct Usage {
+    pub device: u32,
+    pub flags: u32,
+    pub physical: u64,
+    pub owner: u64,
+    pub offset: u64,
+    pub length: u64,
+    pub reserved: [u64; 3],
+}
+
+impl Usage {
+    /// The high key that nothing is beyond.
+    pub const END: Self = Self {
+        device: u32::MAX,
+        flags: u32::MAX,
+        physical: u64::MAX,
+        owner: u64::MAX,
+        offset: u64::MAX,
+        length: 0,
+        reserved: [0; 3],
+    };
+}
+
+/// `FS_IOC_GETFSMAP`: what the bytes of the device are used for between two keys, in at most `room` records; and how many
+/// records that is, which is all there is without room.
+pub fn usage(file: impl AsFd, keys: [Usage; 2], room: u32) -> io::Result<(Vec<Usage>, u32)> {
+    const FS_IOC_GETFSMAP: u64 = 0xc0c0_583b;
+    const ROOM: usize = 512;
+    #[repr(C)]
+    struct Map {
+        iflags: u32,
+        oflags: u32,
+        count: u32,
+        entries: u32,
+        reserved: [u64; 6],
+        keys: [Usage; 2],
+        records: [Usage; ROOM],
+    }
+    let mut map = Map {
+        iflags: 0,
+        oflags: 0,
+        count: room.min(ROOM as u32),
+        entries: 0,
+        reserved: [0; 6],
+        keys,
+        records: [Usage::default(); ROOM],
+    };
+    ioctl(file, FS_IOC_GETFSMAP, &mut map)?;
+    let records = map.records[..map.entries.min(map.count) as usize].to_vec();
+    Ok((records, map.entries))
+}
+
 /// `FIFREEZE`.
 pub fn freeze(file: impl AsFd) -> io::Result<()> {
     ioctl(file, FIFREEZE, &mut 0_u32)

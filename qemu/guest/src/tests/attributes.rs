@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("attributes::freeze", ALL, freeze),
         Test::new("attributes::trim", BOTH, trim),
         Test::bare("attributes::discard", RAM, discard),
+        Test::bare("attributes::usage", RAM, usage),
         Test::bare("attributes::backups", RAM, backups),
         Test::new("attributes::shutdown_clean", ALL, shutdown_clean),
         Test::new("attributes::shutdown_refuses", ALL, shutdown_refuses).corrupt(),
@@ -272,6 +273,95 @@ fn trim(bed: &mut Bed) -> Result<()> {
     drop(root);
     bed.again()?;
     ensure!(std::fs::read(bed.path("kept"))? == pattern(1, 0, 500_000), "a file was discarded");
+    Ok(())
+}
+
+/// What blocks are used for is told for all of the device, and with any room; and what is free is what ext4 says is.
+fn usage(bed: &mut Bed) -> Result<()> {
+    use attrs::{usage, Usage};
+    const FREE: u64 = 1;
+    const LAST: u32 = 0x20;
+    let start = Usage::default();
+    let all = |file: &File, room| -> Result<Vec<Usage>> {
+        let (mut all, mut from) = (Vec::new(), start);
+        loop {
+            let (found, _) = usage(file, [from, Usage::END], room)?;
+            from = *found.last().with_context(|| format!("nothing more after {from:?}"))?;
+            all.extend(found);
+            if from.flags & LAST != 0 {
+                return Ok(all);
+            }
+        }
+    };
+    // Runs of free bytes; ext4 has one end with each group.
+    let free_runs = |all: &[Usage]| {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for run in all.iter().filter(|run| run.owner == FREE) {
+            match runs.last_mut() {
+                Some((start, len)) if *start + *len == run.physical => *len += run.length,
+                _ => runs.push((run.physical, run.length)),
+            }
+        }
+        runs
+    };
+    for (size, block) in [("300M", "4096"), ("60M", "1024")] {
+        bed.mkfs(size, &["-b", block])?;
+        bed.mount()?;
+        for n in 0..40 {
+            std::fs::write(bed.path(format!("{n}")), pattern(n, 0, 70_000))?;
+        }
+        rustix::fs::sync();
+        for n in (0..40).step_by(3) {
+            std::fs::remove_file(bed.path(format!("{n}")))?;
+        }
+        rustix::fs::sync();
+        let root = File::open(bed.dir())?;
+        let whole = all(&root, 512)?;
+        let mut end = if block == "1024" { 1024 } else { 0 };
+        for run in &whole {
+            ensure!(run.physical == end && run.length > 0, "a gap at {end}: {run:?}");
+            end += run.length;
+        }
+        ensure!(end == size.trim_end_matches('M').parse::<u64>()? << 20, "it ends at {end}");
+        let of_free = free_runs(&whole);
+        let bytes = of_free.iter().map(|(_, len)| len).sum::<u64>();
+        let expected = rustix::fs::fstatvfs(&root)?;
+        ensure!(bytes == expected.f_bfree * expected.f_bsize, "{bytes} bytes are free");
+        ensure!(of_free.len() > 5 && whole.iter().any(|run| run.owner == 2), "{whole:?}");
+        let counted = usage(&root, [start, Usage::END], 0)?.1;
+        ensure!(counted as usize == whole.len(), "{counted} records, {} came", whole.len());
+        let mut by_one = all(&root, 1)?;
+        ensure!(by_one == whole, "{by_one:?}, with room {whole:?}");
+        // From the middle of one to the middle of the next.
+        let [one, next] = [whole[1], whole[2]];
+        let block = u64::from(u32::try_from(expected.f_bsize)?);
+        let [low, high] = [one.length / block / 2 * block, block / 2];
+        let keys = [
+            Usage { physical: one.physical + low, length: 0, ..one },
+            Usage { physical: next.physical + high, ..next },
+        ];
+        by_one = usage(&root, keys, 512)?.0;
+        let clipped = [
+            Usage { physical: one.physical + low, length: one.length - low, ..one },
+            Usage { length: block, flags: next.flags | LAST, ..next },
+        ];
+        ensure!(by_one == clipped, "{keys:?}: {by_one:?}, not {clipped:?}");
+        for keys in [
+            [Usage::END, start],
+            [Usage { reserved: [0, 0, 1], ..start }, Usage::END],
+            [Usage { device: one.device + 1, ..start }, Usage::END],
+            [Usage { length: u64::MAX, ..one }, Usage::END],
+            [next, one],
+        ] {
+            refused(usage(&root, keys, 512), Errno::INVAL, &format!("{keys:?}"))?;
+        }
+        drop(root);
+        bed.unmount()?;
+        let oracle = bed.image.mount("ext4", "ro")?;
+        let of_ext4 = free_runs(&all(&File::open(oracle.dir())?, 512)?);
+        oracle.unmount()?;
+        ensure!(of_free == of_ext4, "ext4 says {of_ext4:?}, here it was {of_free:?}");
+    }
     Ok(())
 }
 
