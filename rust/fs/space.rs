@@ -100,7 +100,9 @@ pub fn set_size(io: &Locked<RdaxFs>, size: u64) -> Result {
     unmap(io, &mut lock, size, u64::MAX)?;
     zero(io, &lock, size, tail)?;
     io.set_size_and_truncate(&lock, size);
-    io.data().emptied.store(size == 0, Relaxed);
+    if size == 0 {
+        io.data().emptied.store(true, Relaxed);
+    }
     let (from, _) = within(io, size, 0)?;
     // The smaller size is stored together with the place in the list of orphans, not before.
     orphaned(io, || {
