@@ -50,12 +50,13 @@ impl Contestant {
         }
     }
 
-    /// Makes the file system. The huge one is made once a boot for each format.
+    /// Makes the file system, with [`Layout::ManyFiles`] for that many files and directories at a time. The huge one
+    /// is made once a boot for each format.
     pub fn mkfs(&self, layout: Layout, files: usize) -> Result<()> {
         if layout == Layout::Huge {
             return self.mkfs_huge();
         }
-        // Some for directories, and for what mkfs itself takes.
+        // Some for directories of the rows, and for what mkfs itself takes.
         let inodes = (files + files / 8 + 1024).to_string();
         let args: &[&str] = match (self.fs, layout) {
             // In four groups no log of the least size would fit between aligned inodes.

@@ -27,6 +27,7 @@ use samples::{Part, Samples};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use walkdir::WalkDir;
 
 /// What to measure, and how much of it.
 #[derive(clap::Args, Clone, Debug)]
@@ -117,6 +118,7 @@ pub fn run(config: &Config, options: &Options) -> Result<bool> {
     let emulated = fs::read_to_string("/proc/cpuinfo")?.contains("QEMU");
     let files = options.files.unwrap_or(if emulated { 5_000 } else { 100_000 });
     let tree = names::stage_tree(&options.tree)?;
+    let inodes = files + WalkDir::new(&tree).into_iter().count();
     let part = if options.instructions { Part::Instructions } else { Part::Time };
     let mut samples = Samples::new(part, files, options.rounds, emulated)?;
     let mut good = true;
@@ -135,7 +137,8 @@ pub fn run(config: &Config, options: &Options) -> Result<bool> {
                 }
                 eprint!(" {who},");
                 let mut bench = Bench { part, files, tree: &tree, who, samples: &mut samples };
-                let done = who.mkfs(group.layout, files).and_then(|()| (group.measure)(&mut bench));
+                let done =
+                    who.mkfs(group.layout, inodes).and_then(|()| (group.measure)(&mut bench));
                 stage::unmount_all()?;
                 if let Err(error) = done {
                     good = false;
