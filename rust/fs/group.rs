@@ -425,12 +425,11 @@ impl<'t> Bitmap<'t> {
         };
         let start = changed.start;
         let changed = self.bits.get(changed).ok_or(EIO)?;
-        let mut before = vfs::zeroes(changed.len());
-        self.buffer.read_at(start, &mut before)?;
 
         // From here on nothing fails.
         if self.which == Which::Blocks {
             self.tx.keep_committed(&self.buffer)?;
+            let before = self.buffer.read_vec(start, changed.len())?;
             // What is kept may be older than the transaction that is being committed now, and say of a
             // block which that one took, and this one frees, that it is free.
             self.buffer.keep_bits(start, &before);

@@ -305,6 +305,12 @@ impl<'a> Slot<'a> {
         })
     }
 
+    /// The inode that is there, which is in memory: its checksum was found right when it was read.
+    fn decode_verified(&self) -> Result<DiskInode> {
+        let geometry = self.sb.data().get_ref().geometry();
+        DiskInode::decode_verified(geometry, &self.bytes).map_err(|error| self.report(error))
+    }
+
     /// The inode that is there.
     fn decode(&self) -> Result<DiskInode> {
         let geometry = self.sb.data().get_ref().geometry();
@@ -456,7 +462,7 @@ fn copy(
         slot.bytes.fill(0);
         DiskInode::new(geometry)
     } else {
-        slot.decode()?
+        slot.decode_verified()?
     };
     let size = match inode.kind() {
         FileType::Regular => inode.size().min(info.disk_size()),
@@ -503,7 +509,7 @@ pub fn attributes(inode: &INode) -> Result<KVec<u8>> {
         (DiskInode::new(geometry), vfs::zeroes(size))
     } else {
         let slot = Slot::read(inode.sb(), inode.ino())?;
-        (slot.decode()?, slot.bytes)
+        (slot.decode_verified()?, slot.bytes)
     };
     let found = bytes.get(disk.attributes(geometry)).unwrap_or_default();
     let mut attributes = vfs::zeroes(found.len());

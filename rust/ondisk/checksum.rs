@@ -59,7 +59,7 @@ impl Csum {
     /// Of the file system's checksum, the one that begins all those of inode `ino`.
     #[must_use]
     pub fn for_inode(self, ino: u32, generation: u32) -> Self {
-        self.with_u32(ino).with_u32(generation)
+        self.with(&(u64::from(ino) | u64::from(generation) << 32).to_le_bytes())
     }
 
     /// The checksum of what came so far.

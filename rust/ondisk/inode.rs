@@ -19,6 +19,7 @@ use zerocopy::{
         U16,
         U32, //
     },
+    FromBytes as _,
     FromZeros as _,
     IntoBytes as _, //
 };
@@ -181,15 +182,27 @@ impl Inode {
     /// The checksum is wrong, or size, extra size or attribute block are out of bounds.
     pub fn decode(geometry: &Geometry, ino: u32, bytes: &[u8]) -> Result<Self> {
         let bytes = whole(geometry, bytes)?;
-        let extra_isize = extra_isize(bytes)?;
-        let fields = Fields::new(extra_isize);
-        let raw = RawInode::read(fields, bytes);
         if let Some(csum) = geometry.csum() {
+            let fields = Fields::new(extra_isize(bytes)?);
+            let raw = RawInode::read(fields, bytes);
             let stored = count(raw.checksum_lo, raw.checksum_hi);
             if stored != checksum(csum, ino, fields, bytes) {
                 return Err(Error::Checksum("inode"));
             }
         }
+        Self::decode_verified(geometry, bytes)
+    }
+
+    /// As [`Self::decode`], of bytes whose checksum was found right before.
+    ///
+    /// # Errors
+    ///
+    /// Size, extra size or attribute block are out of bounds.
+    #[inline]
+    pub fn decode_verified(geometry: &Geometry, bytes: &[u8]) -> Result<Self> {
+        let bytes = whole(geometry, bytes)?;
+        let extra_isize = extra_isize(bytes)?;
+        let raw = RawInode::read(Fields::new(extra_isize), bytes);
 
         let (mode, flags) = (raw.mode.get(), raw.flags.get());
         // In other inodes than those of files the upper half has had other meanings, but for large
@@ -277,13 +290,20 @@ impl Inode {
         raw.file_acl_hi = U16::new((file_acl >> 32) as u16);
         raw.projid = self.projid.into();
         raw.extra_isize = self.extra_isize.into();
-        raw.write(fields, bytes);
-
         if let Some(csum) = geometry.csum() {
-            let csum = checksum(csum, ino, fields, whole(geometry, bytes)?);
-            (raw.checksum_lo, raw.checksum_hi) = split(csum);
-            raw.write(fields, bytes);
+            // As which its own fields count.
+            (raw.checksum_lo, raw.checksum_hi) = (U16::ZERO, U16::ZERO);
+            let (head, tail) = (
+                raw.as_bytes().get(..fields.0),
+                whole(geometry, bytes)?.get(fields.0..),
+            );
+            let csum = csum
+                .for_inode(ino, self.generation)
+                .with(head.unwrap_or_default())
+                .with(tail.unwrap_or_default());
+            (raw.checksum_lo, raw.checksum_hi) = split(csum.value());
         }
+        raw.write(fields, bytes);
         Ok(())
     }
 
@@ -371,6 +391,11 @@ impl Fields {
         Self(size_of::<RawInode>().min(OLD_SIZE + usize::from(extra_isize)))
     }
 
+    /// Whether there are all.
+    fn all(self) -> bool {
+        self.0 == size_of::<RawInode>()
+    }
+
     /// Whether there is a field at `offset`.
     fn has(self, offset: usize) -> bool {
         offset < self.0
@@ -379,7 +404,11 @@ impl Fields {
 
 impl RawInode {
     /// The inode, with zeros for the fields it does not have.
+    #[inline]
     fn read(fields: Fields, bytes: &[u8]) -> Self {
+        if let (true, Ok((raw, _))) = (fields.all(), Self::read_from_prefix(bytes)) {
+            return raw;
+        }
         let mut raw = Self::new_zeroed();
         for (to, from) in raw.as_mut_bytes().iter_mut().zip(bytes).take(fields.0) {
             *to = *from;
