@@ -7,6 +7,8 @@
 
 KERNEL ?= $(if $(DEBUG)$(filter fuzz soak,$(MAKECMDGOALS)),debug,$(if $(CONFIG)$(filter bench crash mutants xfstests,$(MAKECMDGOALS)),plain,debian))
 MINUTES ?= 60
+# To see an edited line run, not to measure it: see Kbuild.
+INCREMENTAL ?= $(if $(KDIR),,$(if $(filter vm shell,$(MAKECMDGOALS)),1))
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
 
@@ -23,7 +25,7 @@ clean:
 	$(Q)rm -rf out
 	$(Q)find . \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
 		-o -name modules.order -o -name Module.symvers -o -name '*.rsi' -o -name '*.ll' \) -type f -delete
-	$(Q)rm -f rust/bindings/generated.rs rust-project.json
+	$(Q)rm -rf rust/bindings/generated.rs rust/rdaxfs.rlib rust/incremental rust-project.json
 
 distclean: clean
 	$(Q)scripts/forget
@@ -50,10 +52,10 @@ arguments = $(file <$(kernel)/make.args) -j$(shell nproc)
 # Where there can be more than one of a kind, the directory names it; it is made once.
 this = $(if $(filter debian running plain debug,$(KERNEL)$(CONFIG)),$(KERNEL),$(kernel))
 on = KERNEL=$(this) CONFIG=
-output = $(or $(MO),out/module/$(notdir $(this)))
+output = $(or $(MO),out/module/$(notdir $(this))$(if $(filter 1,$(INCREMENTAL)),-incremental))
 endif
 kbuild = $(MAKE) -C $(build) M=$(CURDIR) $(if $(output),MO=$(abspath $(output))) \
-	$(foreach name,V W C CHECK CLIPPY LLVM INSTALL_MOD_PATH,$(if $($(name)),$(name)='$($(name))')) $(arguments)
+	$(foreach name,V W C CHECK CLIPPY LLVM INSTALL_MOD_PATH INCREMENTAL,$(if $($(name)),$(name)='$($(name))')) $(arguments)
 module = $(abspath $(or $(output),.))/rdaxfs.ko
 
 $(kbuild_targets): check-tree
