@@ -95,8 +95,9 @@ vm:
 shell:
 	$(Q)$(vm_run) --shell
 
+# One processor, as for fuzz.
 run:
-	$(Q)$(on) scripts/guest demo
+	$(Q)$(on) SMP=$${SMP:-1} scripts/guest demo
 
 bench:
 	$(Q)$(on) scripts/bench
