@@ -2,7 +2,10 @@
 
 //! A change of an extent tree: private copies of one path, edited, then published.
 
-use core::ops::Range;
+use core::{
+    array,
+    ops::Range, //
+};
 
 use super::super::extent::{
     Entry,
@@ -61,7 +64,8 @@ pub(super) struct Edit<'a, S: Store> {
 impl<'a, S: Store> Edit<'a, S> {
     /// A change of which no path is known yet; [`descend`](Self::descend) comes next.
     ///
-    /// Cannot fail, so that this large value is made where it stays.
+    /// Cannot fail, so that this large value is made where it stays; and is not copied from a constant, nodes
+    /// that are not there and all.
     pub(super) fn new(root: &Root, store: &'a mut S) -> Self {
         let blocks = store.blocks();
         // INVARIANT: No levels yet.
@@ -70,10 +74,10 @@ impl<'a, S: Store> Edit<'a, S> {
             blocks,
             root: *root,
             root_pos: 0,
-            levels: [const { None }; MAX_DEPTH],
+            levels: array::from_fn(|_| None),
             depth: 0,
-            spare: [const { None }; MAX_DEPTH + 1],
-            fresh: [const { None }; MAX_DEPTH + 1],
+            spare: array::from_fn(|_| None),
+            fresh: array::from_fn(|_| None),
             freed: [None; 2 * MAX_DEPTH],
             leaf_pos: 0,
             span: Span { low: 0, high: END },
