@@ -55,6 +55,9 @@ const SETFSLABEL: u32 = _IOW::<[u8; LABEL_SIZE]>(0x94, 50);
 const GETFSUUID: u32 = _IOR::<[u32; 2]>(b'f' as u32, 44);
 const SETFSUUID: u32 = _IOW::<[u32; 2]>(b'f' as u32, 44);
 
+/// Has two files change blocks, for `e4defrag` (`EXT4_IOC_MOVE_EXT`).
+const MOVE_EXT: u32 = _IOWR::<[u64; 5]>(b'f' as u32, 15);
+
 /// `FSLABEL_MAX`, and the bytes of a name in the super block.
 const LABEL_SIZE: usize = 256;
 const VOLUME_NAME: usize = 16;
@@ -118,6 +121,8 @@ pub fn ioctl(file: &File<RdaxFs>, cmd: u32, arg: usize) -> Result<isize> {
         SETFSLABEL => set_label(file, arg)?,
         GETFSUUID => get_uuid(file, arg)?,
         SETFSUUID => set_uuid(file, arg)?,
+        // What e4defrag takes for "not on this file system", where ENOTTY is a failure to it.
+        MOVE_EXT => return Err(EOPNOTSUPP),
         _ => return Err(ENOTTY),
     }
     Ok(0)

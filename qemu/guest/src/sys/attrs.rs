@@ -2,7 +2,7 @@
 //! What is asked of a file system by ioctl, and attributes by the system calls of their own.
 
 use super::{ioctl, Fsxattr, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, AsRawFd};
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +19,7 @@ const FS_IOC_GETFSUUID: u64 = 0x8011_1500;
 const FS_IOC_GETFSSYSFSPATH: u64 = 0x8081_1501;
 const EXT4_IOC_GETFSUUID: u64 = 0x8008_662c;
 const EXT4_IOC_SETFSUUID: u64 = 0x4008_662c;
+const EXT4_IOC_MOVE_EXT: u64 = 0xc028_660f;
 
 /// `FS_IOC_SHUTDOWN`: 0 with everything written, 1 with the log written, 2 at once.
 pub fn shut_down(file: impl AsFd, how: u32) -> io::Result<()> {
@@ -179,6 +180,17 @@ pub fn set_uuid(file: impl AsFd, uuid: &[u8; 16]) -> io::Result<()> {
     bytes[0] = 16;
     bytes[8..].copy_from_slice(uuid);
     ioctl(file, EXT4_IOC_SETFSUUID, &mut bytes)
+}
+
+/// `EXT4_IOC_MOVE_EXT`: has the first `blocks` of two files change places, for `e4defrag`.
+pub fn move_extents(file: impl AsFd, donor: impl AsFd, blocks: u64) -> io::Result<()> {
+    let donor = donor.as_fd().as_raw_fd() as u64;
+    ioctl(file, EXT4_IOC_MOVE_EXT, &mut [donor << 32, 0, 0, blocks, 0])
+}
+
+/// A request that nobody knows.
+pub fn unknown(file: impl AsFd) -> io::Result<()> {
+    ioctl(file, 0x8004_66ff, &mut 0_u32)
 }
 
 /// `FS_IOC_GETFSSYSFSPATH`.

@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("attributes::noatime", RAM, noatime),
         Test::bare("attributes::projects", BOTH, projects),
         Test::new("attributes::by_path", RAM, by_path),
+        Test::new("attributes::unknown_requests", RAM, unknown_requests),
         Test::bare("attributes::set_generation", RAM, set_generation),
         Test::new("attributes::label", BOTH, label),
         Test::new("attributes::uuid", BOTH, uuid),
@@ -180,6 +181,14 @@ fn by_path(bed: &mut Bed) -> Result<()> {
         ensure!(told.xflags & XFLAG_NODUMP != 0, "{name}: {told:?}, mounted again");
     }
     Ok(())
+}
+
+/// What e2fsprogs and others ask to see whether a file system can do it.
+fn unknown_requests(bed: &mut Bed) -> Result<()> {
+    let (file, donor) = (bed.create("file")?, bed.create("donor")?);
+    refused(attrs::move_extents(&file, &donor, 1), Errno::OPNOTSUPP, "to change blocks")?;
+    refused(attrs::unknown(&file), Errno::NOTTY, "what nobody knows")?;
+    refused(attrs::unknown(File::open(bed.dir())?), Errno::NOTTY, "the same of a directory")
 }
 
 fn set_generation(bed: &mut Bed) -> Result<()> {
