@@ -426,7 +426,7 @@ impl<'t> Bitmap<'t> {
         let start = changed.start;
         let changed = self.bits.get(changed).ok_or(EIO)?;
 
-        // From here on nothing fails.
+        // What fails from here on has aborted the journal.
         if self.which == Which::Blocks {
             self.tx.keep_committed(&self.buffer)?;
             let before = self.buffer.read_vec(start, changed.len())?;
