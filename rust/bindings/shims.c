@@ -8,6 +8,7 @@
 #include <linux/compat.h>
 #include <linux/cred.h>
 #include <linux/dax.h>
+#include <linux/highmem.h>
 #include <linux/jbd2.h>
 #include <linux/kdev_t.h>
 #include <linux/posix_acl_xattr.h>
@@ -57,6 +58,11 @@ void rdaxfs_brelse(struct buffer_head *bh)
 	brelse(bh);
 }
 
+bool rdaxfs_buffer_jbd(struct buffer_head *bh)
+{
+	return buffer_jbd(bh);
+}
+
 bool rdaxfs_buffer_verified(struct buffer_head *bh)
 {
 	return buffer_verified(bh);
@@ -65,6 +71,11 @@ bool rdaxfs_buffer_verified(struct buffer_head *bh)
 void rdaxfs_clear_buffer_dirty(struct buffer_head *bh)
 {
 	clear_buffer_dirty(bh);
+}
+
+void rdaxfs_clear_buffer_uptodate(struct buffer_head *bh)
+{
+	clear_buffer_uptodate(bh);
 }
 
 void rdaxfs_clear_buffer_verified(struct buffer_head *bh)
@@ -362,6 +373,18 @@ u32 rdaxfs_new_encode_dev(dev_t dev)
 	return new_encode_dev(dev);
 }
 
+/* linux/highmem.h */
+
+void rdaxfs_memcpy_from_folio(char *to, struct folio *folio, size_t offset, size_t len)
+{
+	memcpy_from_folio(to, folio, offset, len);
+}
+
+void rdaxfs_memcpy_to_folio(struct folio *folio, size_t offset, const char *from, size_t len)
+{
+	memcpy_to_folio(folio, offset, from, len);
+}
+
 /* linux/list.h */
 
 void rdaxfs_list_del_init(struct list_head *entry)
@@ -381,6 +404,11 @@ void rdaxfs_rwsem_set_subclass(struct rw_semaphore *sem, unsigned int subclass)
 bool rdaxfs_folio_maybe_dma_pinned(struct folio *folio)
 {
 	return folio_maybe_dma_pinned(folio);
+}
+
+size_t rdaxfs_offset_in_folio(struct folio *folio, loff_t pos)
+{
+	return offset_in_folio(folio, pos);
 }
 
 bool rdaxfs_vma_desc_is_sync(const struct vm_area_desc *desc)

@@ -26,8 +26,10 @@ unsigned int rdaxfs_bdev_write_zeroes_unmap_sectors(struct block_device *bdev);
 
 /* linux/buffer_head.h */
 void rdaxfs_brelse(struct buffer_head *bh);
+bool rdaxfs_buffer_jbd(struct buffer_head *bh);
 bool rdaxfs_buffer_verified(struct buffer_head *bh);
 void rdaxfs_clear_buffer_dirty(struct buffer_head *bh);
+void rdaxfs_clear_buffer_uptodate(struct buffer_head *bh);
 void rdaxfs_clear_buffer_verified(struct buffer_head *bh);
 void rdaxfs_get_bh(struct buffer_head *bh);
 void rdaxfs_lock_buffer(struct buffer_head *bh);
@@ -99,6 +101,10 @@ void rdaxfs_set_journal_info(void *info);
 dev_t rdaxfs_new_decode_dev(u32 dev);
 u32 rdaxfs_new_encode_dev(dev_t dev);
 
+/* linux/highmem.h */
+void rdaxfs_memcpy_from_folio(char *to, struct folio *folio, size_t offset, size_t len);
+void rdaxfs_memcpy_to_folio(struct folio *folio, size_t offset, const char *from, size_t len);
+
 /* linux/list.h */
 void rdaxfs_list_del_init(struct list_head *entry);
 
@@ -107,6 +113,7 @@ void rdaxfs_rwsem_set_subclass(struct rw_semaphore *sem, unsigned int subclass);
 
 /* linux/mm.h */
 bool rdaxfs_folio_maybe_dma_pinned(struct folio *folio);
+size_t rdaxfs_offset_in_folio(struct folio *folio, loff_t pos);
 bool rdaxfs_vma_desc_is_sync(const struct vm_area_desc *desc);
 void rdaxfs_vma_desc_set_dax(struct vm_area_desc *desc);
 void rdaxfs_vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear);

@@ -50,7 +50,8 @@ impl vfs::attr::Operations for Attributes {
         stat.fill(idmap, request_mask, inode);
         let info = inode.data();
         stat.set_btime(info.crtime);
-        if inode.kind() == FileType::Regular && request_mask & bindings::STATX_DIOALIGN != 0 {
+        let direct = inode.kind() == FileType::Regular && !inode.sb().data().journals_data;
+        if direct && request_mask & bindings::STATX_DIOALIGN != 0 {
             stat.set_dio_alignment(inode.sb());
         }
         let flags = info.flags.load(Relaxed);

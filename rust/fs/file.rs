@@ -22,6 +22,7 @@ use super::{
         Report,
         ReportAttributes, //
     },
+    journal,
     map,
     mount,
     space,
@@ -56,6 +57,7 @@ use crate::{
             Map,
             Seek, //
         },
+        journaled::Dirty,
         mode::{
             DaxToken,
             Mode,
@@ -102,6 +104,15 @@ impl aspace::Operations for RdaxFs {
     #[inline]
     fn map_generation(inode: &INode) -> u64 {
         inode.data().extents.generation()
+    }
+
+    #[inline]
+    fn journals_data(sb: &SuperBlock) -> bool {
+        sb.data().get_ref().journals_data
+    }
+
+    fn write_to_journal(inode: &INode, pos: u64, len: u64, data: &Dirty<'_>) -> Result<(Map, u64)> {
+        journal::write_data(inode, pos, len, data)
     }
 
     fn map_for_writeback(inode: &INode, pos: u64, _len: u64) -> Result<Map> {
@@ -169,6 +180,7 @@ impl Operations for RdaxFs {
         if to.is_empty() {
             return Ok(0);
         }
+        keep_from_device(&mut iocb);
         let guard = lock_shared(&iocb)?;
         match guard.mode() {
             Mode::Dax(dax) => {
@@ -186,6 +198,7 @@ impl Operations for RdaxFs {
     }
 
     fn write_iter(mut iocb: Kiocb<'_, Self>, from: &mut IovIterSource<'_>) -> Result<usize> {
+        keep_from_device(&mut iocb);
         if iocb.is_direct() {
             if let Some(written) = write_aligned(&mut iocb, from)? {
                 return Ok(written);
@@ -270,6 +283,14 @@ impl Operations for RdaxFs {
     fn fadvise(file: &File<Self>, start: i64, end: i64, advice: i32) -> Result {
         let _guard = file.inode().lock_shared();
         file.advise(start, end, advice)
+    }
+}
+
+/// Has direct I/O go through the page cache where that of data goes through the journal.
+#[inline]
+fn keep_from_device(iocb: &mut Kiocb<'_, RdaxFs>) {
+    if iocb.is_direct() && iocb.inode().sb().data().journals_data {
+        iocb.set_buffered();
     }
 }
 

@@ -150,6 +150,7 @@ impl Info {
 
     /// The transaction has a change without which the data of the file is not found.
     pub fn note_data_change(&self, tx: &Transaction<'_>) {
+        self.sync_tid.store(tx.tid(), Relaxed);
         self.datasync_tid.store(tx.tid(), Relaxed);
         self.extents.set_unsynced(true);
     }

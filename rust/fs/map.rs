@@ -314,13 +314,29 @@ pub fn convert_blocks(
 ) -> Result {
     let mut lblk = from;
     while lblk < to {
-        let tx = Transaction::start(inode.sb(), credits(inode, Credits(0)))?;
-        lblk = change(&tx, inode, |root, nodes| {
-            fork(inode).convert(root, nodes, lblk, to, unwritten)
-        })?;
+        let tx = Transaction::start(inode.sb(), convert_credits(inode))?;
+        lblk = convert_some(&tx, inode, lblk, to, unwritten)?;
         reached(u64::from(lblk) << inode.sb().block_bits());
     }
     Ok(())
+}
+
+/// The most blocks that one call of [`convert_some`] touches.
+pub fn convert_credits(inode: &INode) -> Credits {
+    credits(inode, Credits(0))
+}
+
+/// One step of [`convert_blocks`]. Returns where the next one begins.
+pub fn convert_some(
+    tx: &Transaction<'_>,
+    inode: &INode,
+    from: u32,
+    to: u32,
+    unwritten: bool,
+) -> Result<u32> {
+    change(tx, inode, |root, nodes| {
+        fork(inode).convert(root, nodes, from, to, unwritten)
+    })
 }
 
 /// Makes `lblk` and the blocks after it, at most `len`, zeros on the device if they are unwritten.
@@ -387,19 +403,20 @@ pub fn unallocate(tx: &Transaction<'_>, inode: &INode, from: u32, to: u32) -> Re
     Ok(())
 }
 
-/// Blocks of metadata that one step removes, so that those, and the nodes above, can be forgotten.
-const MAX_METADATA: u32 = MAX_FORGOTTEN / 2;
+/// Blocks that may be in the journal that one step removes, so that those, and the nodes above, can be
+/// forgotten.
+const MAX_JOURNALED: u32 = MAX_FORGOTTEN / 2;
 
 /// One step of [`remove_blocks`]. Returns the end of what remains to be done, or `from`.
 fn remove_some(tx: &Transaction<'_>, inode: &INode, from: u32, end: u32) -> Result<u32> {
     // What is not a file's data was written through the buffer cache.
-    let is_metadata = inode.kind() != FileType::Regular;
-    let max = if is_metadata { MAX_METADATA } else { u32::MAX };
+    let journaled = inode.kind() != FileType::Regular || inode.sb().data().journals_data;
+    let max = if journaled { MAX_JOURNALED } else { u32::MAX };
     change(tx, inode, |root, nodes| {
         let removed = fork(inode).remove(root, nodes, from, end, max)?;
         for extent in removed.extents() {
             let run = extent.run();
-            if is_metadata {
+            if journaled {
                 (run.start().get()..run.end()).for_each(|nr| tx.forget(nr));
             }
             alloc::free_blocks(tx, inode, run)?;

@@ -16,13 +16,13 @@ use super::{
     inode,
     journal,
     options::{
-        Dax,
         Errors,
         Options, //
     },
     orphan,
     quota,
     stats::Stats,
+    switch,
     trim,
     xattr::ExtendedAttributes,
     INode,
@@ -51,7 +51,6 @@ use crate::{
     vfs::{
         crc32c,
         sb_err,
-        sb_info,
         sb_warn,
         sysfs,
         time::now_seconds,
@@ -69,7 +68,6 @@ use crate::{
 use kernel::{
     new_mutex,
     new_spinlock,
-    page::PAGE_SIZE,
     sync::{
         aref::ARef,
         atomic::{
@@ -111,6 +109,8 @@ pub struct SuperData {
     pub discards: Mutex<trim::Freed>,
     /// The DAX side of the device, if files can be mapped directly at all.
     pub dax: Option<DaxDevice>,
+    /// Whether the data of files goes through the journal (`data=journal`).
+    pub journals_data: bool,
     /// Where writeback of the page cache is completed.
     pub completions: writeback::Queue,
     /// Counters.
@@ -199,6 +199,9 @@ pub fn fill_super(
         true => journal::leave(fc, disk)?,
         false => journal::open(sb, fc, &geometry, disk, &options)?,
     };
+    if options.journals_data() && journal.is_none() {
+        return fc.invalid(fmt!("data=journal: there is no journal"));
+    }
     // Recovery may have changed it.
     Place::find(sb)?.read(&mut bytes)?;
     let geometry = Geometry::parse(&bytes, crc32c, device).map_err(|error| refuse(fc, error))?;
@@ -215,7 +218,7 @@ pub fn fill_super(
     if options.enforces_projects() && !geometry.ro_compat().contains(RoCompat::PROJECT) {
         return fc.invalid(fmt!("prjquota: the image has no projects"));
     }
-    let dax = find_dax(sb, fc, &options, &geometry)?;
+    let dax = switch::find_dax(sb, fc, &options, &geometry)?;
     set_facts(sb, &geometry);
     if options.acl() {
         sb.set_posix_acl();
@@ -247,6 +250,7 @@ pub fn fill_super(
             orphans <- new_mutex!(KVVec::new(), "rdaxfs_orphans"),
             discards <- new_mutex!(KVec::new(), "rdaxfs_discards"),
             dax,
+            journals_data: options.journals_data(),
             completions: writeback::Queue::new(sb.id())?,
             stats <- sysfs::Directory::new(sb, Stats::default()),
             reserved_blocks: disk.r_blocks_count(),
@@ -286,30 +290,6 @@ fn check_writable(device_read_only: bool, fc: &Context, geometry: &Geometry) -> 
         return Err(EROFS);
     }
     Ok(())
-}
-
-/// The DAX device, if there is one that the options want and the block size allows.
-fn find_dax(
-    sb: &SuperBlock<New>,
-    fc: &Context,
-    options: &Options,
-    geometry: &Geometry,
-) -> Result<Option<DaxDevice>> {
-    let why_not = match DaxDevice::of(sb) {
-        _ if options.dax() == Dax::Never => return Ok(None),
-        _ if geometry.block_size() as usize != PAGE_SIZE => "blocks are not of the size of a page",
-        None => "the device has no DAX",
-        Some(dax) => return Ok(Some(dax)),
-    };
-    if options.dax() == Dax::Always {
-        return fc.invalid(fmt!("dax=always: {}", why_not));
-    }
-    sb_info!(
-        sb,
-        "{}: files are not mapped directly, whatever their flag says",
-        why_not
-    );
-    Ok(None)
 }
 
 /// Tells the VFS what the super block says.
@@ -545,6 +525,9 @@ pub fn reconfigure(sb: &SuperBlock, fc: &Context, options: Options, read_only: b
     }
     if options.norecovery() != data.options().norecovery() {
         return fc.invalid(fmt!("norecovery cannot change while mounted"));
+    }
+    if options.journals_data() != data.journals_data {
+        return fc.invalid(fmt!("data=journal cannot change while mounted"));
     }
     if options.enforced_quotas() != data.options().enforced_quotas() {
         return fc.invalid(fmt!(

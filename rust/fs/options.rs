@@ -102,8 +102,8 @@ impl From<OnError> for Errors {
     }
 }
 
-/// What is known of a file's data when its metadata is committed (`data=`). Both are kept in the same
-/// way, which is the stricter one's: see [`journal`](super::journal).
+/// What is known of a file's data when its metadata is committed (`data=`). The first two are kept in the
+/// same way, which is the stricter one's: see [`journal`](super::journal).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Data {
@@ -111,6 +111,8 @@ pub enum Data {
     Ordered,
     /// Nothing.
     Writeback,
+    /// It is committed as well.
+    Journal,
 }
 
 impl Data {
@@ -118,6 +120,7 @@ impl Data {
         match self {
             Self::Ordered => c"ordered",
             Self::Writeback => c"writeback",
+            Self::Journal => c"journal",
         }
     }
 }
@@ -211,9 +214,10 @@ static ERRORS: [Choice; 4] = [
     Choice::END,
 ];
 
-static DATA: [Choice; 3] = [
+static DATA: [Choice; 4] = [
     Choice::new(Data::Ordered.name(), Data::Ordered as u8),
     Choice::new(Data::Writeback.name(), Data::Writeback as u8),
+    Choice::new(Data::Journal.name(), Data::Journal as u8),
     Choice::END,
 ];
 
@@ -337,6 +341,11 @@ impl Options {
         self.data_err_abort && self.data != Some(Data::Writeback)
     }
 
+    /// Whether data goes through the journal.
+    pub fn journals_data(&self) -> bool {
+        self.data == Some(Data::Journal)
+    }
+
     /// Whether the device's cache is flushed where the order of writes matters.
     pub fn barrier(&self) -> bool {
         self.barrier.unwrap_or(true)
@@ -399,8 +408,13 @@ impl Options {
             (OPT_RESUID, Value::Number(uid)) => self.reserved_for.0 = Some(uid),
             (OPT_RESGID, Value::Number(gid)) => self.reserved_for.1 = Some(gid),
             (OPT_COMMIT, Value::Number(n)) if n <= MAX_COMMIT => self.commit = Some(n),
-            (OPT_DATA, Value::Number(0)) => self.data = Some(Data::Ordered),
-            (OPT_DATA, Value::Number(_)) => self.data = Some(Data::Writeback),
+            (OPT_DATA, Value::Number(n)) => {
+                self.data = Some(match n {
+                    0 => Data::Ordered,
+                    1 => Data::Writeback,
+                    _ => Data::Journal,
+                });
+            }
             (OPT_DATA_ERR, Value::Number(n)) => self.data_err_abort = n != 0,
             (OPT_BARRIER, Value::Flag) => self.barrier = Some(true),
             (OPT_BARRIER, Value::Number(n)) => self.barrier = Some(n != 0),

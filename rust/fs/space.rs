@@ -299,7 +299,8 @@ fn zero_range(io: &Locked<RdaxFs>, pos: u64, len: u64, fill: Fill) -> Result {
 
 /// Whether zeros can be put on the device at less than the price of writing them.
 fn can_write_zeroes(inode: &INode) -> bool {
-    inode.sb().data().dax.is_some() || inode.sb().can_unmap_to_zeroes()
+    let data = inode.sb().data();
+    !data.journals_data && (data.dax.is_some() || inode.sb().can_unmap_to_zeroes())
 }
 
 /// Zeroes the unwritten blocks of the range on the device, of which nothing is cached, so that they are

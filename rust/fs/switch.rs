@@ -74,7 +74,8 @@
 use super::{
     options::{
         Dax,
-        DaxSwitch, //
+        DaxSwitch,
+        Options, //
     },
     stats::Counter,
     INode,
@@ -83,7 +84,10 @@ use super::{
     Transaction, //
 };
 use crate::{
-    ondisk::inode::flag,
+    ondisk::{
+        inode::flag,
+        Geometry, //
+    },
     prelude::*,
     vfs::{
         delay::{
@@ -96,18 +100,47 @@ use crate::{
             Stable,
             Switch, //
         },
+        sb_info,
         trace::{
             self,
             Refusal, //
         },
+        Context,
         Credits,
-        FileType, //
+        DaxDevice,
+        FileType,
+        New, //
     }, //
 };
 use kernel::{
     page::PAGE_SIZE,
     sync::atomic::Relaxed, //
 };
+
+/// The DAX device, if there is one that the options want and the block size allows.
+pub fn find_dax(
+    sb: &SuperBlock<New>,
+    fc: &Context,
+    options: &Options,
+    geometry: &Geometry,
+) -> Result<Option<DaxDevice>> {
+    let why_not = match DaxDevice::of(sb) {
+        _ if options.dax() == Dax::Never => return Ok(None),
+        _ if options.journals_data() => "data=journal",
+        _ if geometry.block_size() as usize != PAGE_SIZE => "blocks are not of the size of a page",
+        None => "the device has no DAX",
+        Some(dax) => return Ok(Some(dax)),
+    };
+    if options.dax() == Dax::Always {
+        return fc.invalid(fmt!("dax=always: {}", why_not));
+    }
+    sb_info!(
+        sb,
+        "{}: files are not mapped directly, whatever their flag says",
+        why_not
+    );
+    Ok(None)
+}
 
 /// Whether a regular file with these flags (`i_flags`) is to be in DAX mode.
 pub fn wants_dax(sb: &SuperBlock, flags: u32) -> bool {

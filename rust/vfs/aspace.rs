@@ -19,6 +19,10 @@ use super::{
         Map,
         Ops, //
     },
+    journaled::{
+        self,
+        Dirty, //
+    },
     mode::{
         self,
         InvalidateExclusive,
@@ -61,6 +65,19 @@ pub trait Operations: FileSystem {
 
     /// A number that is another one after each change of what a byte of the file is mapped to.
     fn map_generation(inode: &INode<Self>) -> u64;
+
+    /// Whether the data of files goes through the journal (`data=journal`).
+    fn journals_data(sb: &SuperBlock<Self>) -> bool;
+
+    /// Makes `data`, which is dirty from `pos` on, part of a transaction: all of its `len` bytes, or the
+    /// first blocks. Where it is mapped, and how many bytes were done: of a hole, which it is only if it
+    /// was truncated away meanwhile, all.
+    fn write_to_journal(
+        inode: &INode<Self>,
+        pos: u64,
+        len: u64,
+        data: &Dirty<'_>,
+    ) -> Result<(Map, u64)>;
 
     /// Where to write the dirty page at `pos`: a hole only if it was truncated away meanwhile.
     fn map_for_writeback(inode: &INode<Self>, pos: u64, len: u64) -> Result<Map>;
@@ -169,7 +186,7 @@ impl<T: Operations> Table<T> {
         };
         delay::pass(inode, Point::ReadFolios);
         let mut ctx = bindings::iomap_read_folio_ctx {
-            ops: &raw const bindings::iomap_bio_read_ops,
+            ops: read_ops(inode.sb()),
             cur_folio: folio,
             ..Default::default()
         };
@@ -188,7 +205,7 @@ impl<T: Operations> Table<T> {
         let inode = unsafe { INode::<T>::from_raw((*(*rac).mapping).host) };
         delay::pass(inode, Point::ReadFolios);
         let mut ctx = bindings::iomap_read_folio_ctx {
-            ops: &raw const bindings::iomap_bio_read_ops,
+            ops: read_ops(inode.sb()),
             rac,
             ..Default::default()
         };
@@ -244,7 +261,13 @@ impl<T: Operations> Table<T> {
     /// `mapping` must be that of an inode of `T`'s.
     unsafe extern "C" fn bmap(mapping: *mut bindings::address_space, block: u64) -> u64 {
         // SAFETY: As promised by the caller.
-        unsafe { bindings::iomap_bmap(mapping, block, Ops::<T, T::Read>::TABLE) }
+        unsafe {
+            // What is there may be older than what is in the journal.
+            if T::journals_data(INode::<T>::from_raw((*mapping).host).sb()) {
+                return 0;
+            }
+            bindings::iomap_bmap(mapping, block, Ops::<T, T::Read>::TABLE)
+        }
     }
 
     /// Not for files in DAX mode, which swapon refuses, having no `read_folio`. `i_rwsem` is held until
@@ -260,6 +283,10 @@ impl<T: Operations> Table<T> {
     ) -> c_int {
         // SAFETY: As promised by the caller.
         unsafe {
+            // What the journal holds of the file would be written over what was swapped out.
+            if T::journals_data(INode::<T>::from_raw((*file).f_inode).sb()) {
+                return EINVAL.to_errno();
+            }
             (*sis).bdev = (*(*(*file).f_inode).i_sb).s_bdev;
             bindings::iomap_swapfile_activate(sis, file, span, Ops::<T, T::Read>::TABLE)
         }
@@ -319,6 +346,15 @@ impl<T: FileSystem> PageCacheToken<'_, T> {
                 (last | page) as i64,
             );
         }
+    }
+}
+
+/// How pages are read.
+fn read_ops<T: Operations>(sb: &SuperBlock<T>) -> *const bindings::iomap_read_ops {
+    if T::journals_data(sb) {
+        journaled::Ops::<T>::READ
+    } else {
+        &raw const bindings::iomap_bio_read_ops
     }
 }
 

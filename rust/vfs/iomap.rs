@@ -21,6 +21,7 @@ use super::{
     },
     file::Kiocb,
     inode::Locked,
+    journaled,
     mm::{
         Fault,
         VmFault, //
@@ -31,7 +32,8 @@ use super::{
         Stable, //
     },
     FileSystem,
-    INode, //
+    INode,
+    SuperBlock, //
 };
 use crate::{
     bindings,
@@ -239,6 +241,19 @@ impl<T: aspace::Operations> WriteOps<T> {
         read_folio_range: None,
     };
 
+    const JOURNALED: &'static bindings::iomap_write_ops = &bindings::iomap_write_ops {
+        read_folio_range: Some(journaled::read_folio_range_sync::<T>),
+        ..*Self::TABLE
+    };
+
+    fn of(sb: &SuperBlock<T>) -> &'static bindings::iomap_write_ops {
+        if T::journals_data(sb) {
+            Self::JOURNALED
+        } else {
+            Self::TABLE
+        }
+    }
+
     /// # Safety
     ///
     /// `inode` must be one of `T`'s, `iomap` valid for reading.
@@ -331,7 +346,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
                 iocb.as_ptr(),
                 from.as_raw(),
                 Ops::<T, P>::TABLE,
-                WriteOps::<T>::TABLE,
+                WriteOps::<T>::of(self.inode().sb()),
                 core::ptr::null_mut(),
             )
         })
@@ -408,7 +423,7 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
                 len,
                 core::ptr::null_mut(),
                 Ops::<T, P>::TABLE,
-                WriteOps::<T>::TABLE,
+                WriteOps::<T>::of(self.inode().sb()),
                 core::ptr::null_mut(),
             )
         })

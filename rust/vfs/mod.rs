@@ -25,6 +25,7 @@ mod fs_type;
 pub mod inode;
 pub mod iomap;
 pub mod journal;
+pub mod journaled;
 pub mod latch;
 pub mod lock;
 pub mod log;

@@ -184,17 +184,41 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         if end > buffer.size() {
             return Err(EIO);
         }
+        self.change(buffer, owner, |data| {
+            // SAFETY: The range lies within the block.
+            unsafe {
+                bindings::memcpy(data.add(offset).cast(), bytes.as_ptr().cast(), bytes.len())
+            };
+        })
+    }
+
+    /// Has `write` fill all of the block `nr`, of which nothing is read, with the data of a file.
+    pub(super) fn write_data(&self, nr: u64, write: impl FnOnce(*mut u8)) -> Result {
+        // SAFETY: The device is open, and the size is the one it was set to.
+        let buffer = unsafe {
+            let bh = bindings::rdaxfs_sb_getblk(self.sb.as_ptr(), nr);
+            Buffer::from_raw(NonNull::new(bh).ok_or(ENOMEM)?)
+        };
+        self.change(&buffer, None, write)
+    }
+
+    /// Has `write` change the memory of a block, which is up to date after that.
+    fn change(
+        &self,
+        buffer: &Buffer,
+        owner: Option<&INode<T>>,
+        write: impl FnOnce(*mut u8),
+    ) -> Result {
         let bh = buffer.as_ptr();
-        // SAFETY: The buffer is valid, the range lies within it, and the lock keeps write-back from
-        // taking half of the change. The journal is asked before, and told after: it keeps what an
-        // earlier transaction is still writing. The inode is alive, and drops its list before it goes.
+        // SAFETY: The buffer is valid, and the lock keeps write-back from taking half of the change. The
+        // journal is asked before, and told after: it keeps what an earlier transaction is still
+        // writing. The inode is alive, and drops its list before it goes.
         unsafe {
             if let Some(handle) = self.handle {
                 to_result(bindings::jbd2_journal_get_write_access(handle.as_ptr(), bh))?;
             }
             bindings::rdaxfs_lock_buffer(bh);
-            let to = (*bh).b_data.cast::<u8>().add(offset);
-            bindings::memcpy(to.cast(), bytes.as_ptr().cast(), bytes.len());
+            write((*bh).b_data.cast());
             bindings::rdaxfs_set_buffer_uptodate(bh);
             bindings::unlock_buffer(bh);
             match (self.handle, owner) {

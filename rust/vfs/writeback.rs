@@ -15,6 +15,7 @@ use super::{
         self,
         Point, //
     },
+    journaled,
     lock::nofs,
     mode::PageCacheToken,
     INode, //
@@ -278,7 +279,11 @@ impl<T: aspace::Operations> PageCacheToken<'_, T> {
         let mut wpc = bindings::iomap_writepage_ctx {
             inode: self.inode().as_ptr(),
             wbc,
-            ops: Ops::<T>::TABLE,
+            ops: if T::journals_data(self.inode().sb()) {
+                journaled::Ops::<T>::WRITEBACK
+            } else {
+                Ops::<T>::TABLE
+            },
             ..Default::default()
         };
         // SAFETY: The inode is valid, and one with a page cache; `wbc` is that of the writepages call

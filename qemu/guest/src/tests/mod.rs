@@ -12,6 +12,7 @@ mod fault;
 mod images;
 mod index;
 mod inodes;
+mod journaled;
 mod load;
 mod mode;
 mod mounting;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Test> {
         xattrs::tests,
         rights::tests,
         recovery::tests,
+        journaled::tests,
         crash::tests,
         failing::tests,
         corrupt::tests,

@@ -99,7 +99,7 @@ fn options_of_ext4(bed: &mut Bed) -> Result<()> {
         ensure!(!shown.contains(word), "{option} is shown: {shown}");
         bed.unmount()?;
     }
-    for refusal in ["stripe", "delalloc=1", "discard=1", "data=journal", "resuid=root"] {
+    for refusal in ["stripe", "delalloc=1", "discard=1", "data=all", "resuid=root"] {
         refused(bed.try_mount(refusal), Errno::INVAL, refusal)?;
     }
     let mut blocks = Vec::new();

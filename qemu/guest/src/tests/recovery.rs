@@ -36,7 +36,11 @@ pub fn tests() -> Vec<Test> {
         Test::bare("recovery::freed_while_committing", RAM, freed_while_committing).corrupt(),
         Test::bare("recovery::space_after_commit", BOTH, space_after_commit),
         Test::bare("recovery::revoked", RAM, revoked),
-        Test::bare("recovery::any_moment", BOTH, any_moment).seconds(300),
+        Test::bare("recovery::any_moment", BOTH, |bed| {
+            let options = bed.place.options();
+            any_moment(bed, options)
+        })
+        .seconds(300),
         Test::bare("recovery::size_after_data", RAM, size_after_data),
         Test::bare("recovery::rewritten", RAM, rewritten),
         Test::bare("recovery::map_sync", DAX, map_sync),
@@ -56,7 +60,7 @@ fn beside(place: Place) -> Image {
 }
 
 /// What the device holds now, as a crash would leave it, on the device beside it.
-fn crash(bed: &Bed, bytes: u64) -> Result<Image> {
+pub(super) fn crash(bed: &Bed, bytes: u64) -> Result<Image> {
     let copy = beside(bed.place);
     let direct = OFlags::DIRECT.bits() as i32;
     let from = File::options().read(true).custom_flags(direct).open(bed.image.device())?;
@@ -376,10 +380,10 @@ fn revoked(bed: &mut Bed) -> Result<()> {
 }
 
 /// A crash after any of many operations: what was synced is there, and e2fsck is content.
-fn any_moment(bed: &mut Bed) -> Result<()> {
+pub(super) fn any_moment(bed: &mut Bed, options: &str) -> Result<()> {
     let rounds = bed.config.amount(12, 12, 5);
     bed.mkfs("32M", &["-J", "size=4"])?;
-    bed.mount_with(&format!("{},{RARELY}", bed.place.options()))?;
+    bed.mount_with(&format!("{options},{RARELY}"))?;
     let mut synced: Vec<(String, Vec<u8>)> = Vec::new();
     for round in 0..rounds {
         for n in 0..10 + round * 5 {

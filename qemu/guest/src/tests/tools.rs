@@ -14,7 +14,16 @@ use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
     vec![
-        Test::bare("tools::fsx", BOTH, fsx).seconds(400),
+        Test::bare("tools::fsx", BOTH, |bed| {
+            let (options, limit) = (bed.place.options(), soak(bed));
+            fsx(bed, options, limit)
+        })
+        .seconds(400),
+        Test::bare("tools::fsx_journal", RAM, |bed| {
+            let limit = soak(bed) / 4;
+            fsx(bed, "data=journal", limit)
+        })
+        .seconds(200),
         Test::bare("tools::pjdfstest", BOTH, pjdfstest).seconds(400),
         Test::bare("tools::fio_psync", BOTH, |bed| fio(bed, "psync")).seconds(300),
         Test::bare("tools::fio_mmap", BOTH, |bed| fio(bed, "mmap")).seconds(300),
@@ -57,12 +66,12 @@ pub fn fsx_config() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Runs fsx for the time of a soak: it must still be running then.
-fn fsx(bed: &mut Bed) -> Result<()> {
+/// Runs fsx for a while: it must still be running then.
+fn fsx(bed: &mut Bed, options: &str, limit: Duration) -> Result<()> {
     let tool = required(bed, "fsx")?;
     bed.mkfs("256M", &[])?;
-    bed.mount()?;
-    let (file, limit, begun) = (bed.path("file"), soak(bed), Instant::now());
+    bed.mount_with(options)?;
+    let (file, begun) = (bed.path("file"), Instant::now());
     let (mut seed, mut operations) = (1, 0_u64);
     // In pieces with new seeds, and with a size that the operations of one seed do not outlive.
     while begun.elapsed() < limit {
