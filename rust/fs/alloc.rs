@@ -305,22 +305,27 @@ pub fn free_credits(sb: &SuperBlock, len: u32) -> Credits {
 /// How often somebody else may take what became free before one gives up.
 const MAX_RETRIES: u32 = 3;
 
-/// Runs an operation that allocates, and again if it found no space while blocks wait for the commit of
+/// Runs an operation that allocates, and again if it found no space while blocks waited for the commit of
 /// the transaction that freed them. No transaction may run on this task.
 pub fn retry<R>(sb: &SuperBlock, mut operation: impl FnMut() -> Result<R>) -> Result<R> {
+    let data = sb.data();
+    let Some(journal) = &data.journal else {
+        return operation();
+    };
+    // The transaction up to which all was committed before the operation began, so that there is no more
+    // to be found than it found.
+    let mut committed = None;
     for _ in 0..MAX_RETRIES {
         let done = operation();
-        let data = sb.data();
-        match (&done, &data.journal) {
-            (Err(error), Some(journal)) if *error == ENOSPC => {
-                let tid = data.freed.load(Relaxed);
-                if journal.is_committed(tid) {
-                    return done;
-                }
-                journal.commit(tid)?;
-            }
-            _ => return done,
+        if !matches!(&done, Err(error) if *error == ENOSPC) {
+            return done;
         }
+        let tid = data.freed.load(Relaxed);
+        if committed == Some(tid) {
+            return done;
+        }
+        journal.commit(tid)?;
+        committed = Some(tid);
     }
     operation()
 }

@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("space::under_a_mapping", ALL, under_a_mapping),
         Test::new("space::while_stored_to", BOTH, while_stored_to).seconds(300),
         Test::new("space::full_device", RAM, full_device),
+        Test::bare("space::freed_meanwhile", BOTH, freed_meanwhile),
         Test::bare("space::storm", BOTH, storm).seconds(600),
     ]
 }
@@ -382,6 +383,43 @@ fn storm(bed: &mut Bed) -> Result<()> {
         ensure!(after == before, "round {round}: free {before:?}, then {after:?}");
     }
     bed.judge()
+}
+
+/// Two processes that each write, or allocate, a third of the file system and give it back, again and again:
+/// there is always space, if what was freed is committed in time.
+fn freed_meanwhile(bed: &mut Bed) -> Result<()> {
+    const LEN: usize = 6 << 20;
+    let rounds = bed.config.amount(300, 60, 20);
+    bed.mkfs("24M", &["-J", "size=4"])?;
+    bed.mount()?;
+    let (written, allocated) = (bed.path("written"), bed.path("allocated"));
+    let data = pattern(1, 0, LEN);
+    let writer = Child::start(move || {
+        exit_of((0..rounds).try_for_each(|_| {
+            std::fs::write(&written, &data)?;
+            Ok(std::fs::remove_file(&written)?)
+        }))
+    })?;
+    let allocator = Child::start(move || {
+        exit_of((0..rounds).try_for_each(|_| {
+            fallocate(File::create(&allocated)?, FallocateFlags::empty(), 0, LEN as u64)?;
+            Ok(std::fs::remove_file(&allocated)?)
+        }))
+    })?;
+    ensure!(writer.wait()? == End::Exit(0), "a write found no space");
+    ensure!(allocator.wait()? == End::Exit(0), "an allocation found no space");
+    bed.judge()
+}
+
+/// The exit status of a process that did this.
+fn exit_of(done: Result<()>) -> i32 {
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            println!("{error:#}");
+            1
+        }
+    }
 }
 
 /// Makes files, directories and attributes in a new directory until nothing of it is possible any more,
