@@ -32,8 +32,10 @@ use crate::{
 };
 
 /// Each flag that `statx(2)` knows, and its name there.
-const TOLD: [(u32, u32); 3] = [
+const TOLD: [(u32, u32); 4] = [
     (flag::APPEND, bindings::STATX_ATTR_APPEND),
+    // A wish that is kept, and not granted.
+    (flag::COMPR, bindings::STATX_ATTR_COMPRESSED),
     (flag::IMMUTABLE, bindings::STATX_ATTR_IMMUTABLE),
     (flag::NODUMP, bindings::STATX_ATTR_NODUMP),
 ];

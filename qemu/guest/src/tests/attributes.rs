@@ -2,7 +2,7 @@
 //! Inode flags and projects, and what is asked of the whole file system: to be shut down, frozen, trimmed,
 //! named.
 
-use super::{free, pattern, refused};
+use super::{free, pattern, refused, statx};
 use crate::harness::{Bed, Test, ALL, BOTH, RAM};
 use crate::stage;
 use crate::sys::{self, attrs, Mapping};
@@ -35,6 +35,7 @@ pub fn tests() -> Vec<Test> {
 }
 
 const SYNC: u32 = 0x8;
+const COMPR: u32 = 0x4;
 const IMMUTABLE: u32 = 0x10;
 const APPEND: u32 = 0x20;
 const NODUMP: u32 = 0x40;
@@ -108,6 +109,15 @@ fn flags_kept(bed: &mut Bed) -> Result<()> {
     std::fs::create_dir(bed.path("dir/sub"))?;
     ensure!(sys::flags(File::open(bed.path("dir/sub"))?)? & all == all);
     inherited.write_all_at(b"synchronous", 0)?;
+    let other = bed.create("file")?;
+    let told = COMPR | IMMUTABLE | APPEND | NODUMP;
+    for flag in [0, COMPR, IMMUTABLE, APPEND, NODUMP] {
+        sys::set_flags(&other, sys::flags(&other)? & !told | flag)?;
+        let attributes = statx(&bed.path("file"))?.stx_attributes.bits() as u32;
+        ensure!(attributes & told == flag, "statx says {attributes:x}, not {flag:x}");
+    }
+    sys::set_flags(&other, sys::flags(&other)? & !told)?;
+    drop(other);
     refused(sys::set_flags(&inherited, DIRSYNC), Errno::OPNOTSUPP, "dirsync of a file")?;
     drop((dir, inherited));
     bed.by_ext4(|root| {
