@@ -321,7 +321,8 @@ fn projects(bed: &mut Bed) -> Result<()> {
 /// A soft limit holds when the grace time is over.
 fn grace(bed: &mut Bed) -> Result<()> {
     let dir = start(bed)?;
-    quota::set_grace(&dir, Kind::User, 1)?;
+    // It is over at a full second: after two seconds at the earliest.
+    quota::set_grace(&dir, Kind::User, 3)?;
     let limit = Quota { block_soft: 100, block_hard: 2000, inode_soft: 3, ..Quota::default() };
     quota::set(&dir, Kind::User, USER, limit)?;
     let path = bed.path("dir");
@@ -329,7 +330,7 @@ fn grace(bed: &mut Bed) -> Result<()> {
         let file = File::create(path.join("file"))?;
         file.write_at(&vec![1; 200_000], 0)?;
         (0..4).try_for_each(|n| File::create(path.join(format!("{n}"))).map(drop))?;
-        std::thread::sleep(std::time::Duration::from_millis(2_500));
+        std::thread::sleep(std::time::Duration::from_millis(3_500));
         refused(file.write_at(b"x", 400_000), Errno::DQUOT, "writing after the grace time")?;
         refused(File::create(path.join("late")), Errno::DQUOT, "creating after the grace time")?;
         file.set_len(0)?;
