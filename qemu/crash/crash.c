@@ -29,6 +29,7 @@ static int __init crash_init(void)
 	if (!strcmp(what, "warn"))
 		WARN(1, "crash: as asked\n");
 	if (!strcmp(what, "hang")) {
+		pr_info("crash: as asked\n");
 		local_irq_disable();
 		for (;;)
 			cpu_relax();
