@@ -7,6 +7,8 @@
 
 KERNEL ?= $(if $(DEBUG)$(filter fuzz soak,$(MAKECMDGOALS)),debug,$(if $(CONFIG)$(filter bench crash mutants xfstests,$(MAKECMDGOALS)),plain,debian))
 MINUTES ?= 60
+# bash has a SECONDS of its own.
+FUZZ_SECONDS ?= $(or $(SECONDS),60)
 # To see an edited line run, not to measure it: see Kbuild.
 INCREMENTAL ?= $(if $(KDIR),,$(if $(filter vm shell,$(MAKECMDGOALS)),1))
 MAKEFLAGS += --no-print-directory
@@ -36,7 +38,7 @@ try try-test:
 
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
 # From here on in the root, to which these variables are passed.
-export KERNEL CMD V MINUTES OPERATIONS POINTS IMAGES SEED KILLS
+export KERNEL CMD V MINUTES FUZZ_SECONDS OPERATIONS POINTS IMAGES SEED KILLS
 $(commands):
 	$(Q)scripts/in-root make $@
 else
@@ -128,7 +130,7 @@ lint:
 # The parsers on the host, then images in a guest, whose kernel says what was wrong with them. One processor: under
 # TCG a second one that idles makes this take three times as long.
 fuzz:
-	$(Q)CARGO_TARGET_DIR=$(CURDIR)/out/fuzz rust/ondisk/fuzz/run $(SECONDS)
+	$(Q)CARGO_TARGET_DIR=$(CURDIR)/out/fuzz rust/ondisk/fuzz/run $(FUZZ_SECONDS)
 	$(Q)$(on) VM=--strict SMP=$${SMP:-1} TIMEOUT=14400 scripts/guest hostile $(if $(IMAGES),--images $(IMAGES)) $(if $(SEED),--seed $(SEED))
 
 doc:
