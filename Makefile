@@ -6,6 +6,12 @@
 # tree of the user's own (KDIR=) is worked on with the user's tools.
 
 KERNEL ?= $(if $(DEBUG)$(filter fuzz soak,$(MAKECMDGOALS)),debug,$(if $(CONFIG)$(filter bench crash mutants xfstests,$(MAKECMDGOALS)),plain,debian))
+# A configuration of xfstests, as others call it; to us CONFIG= is one of the kernel.
+ifneq ($(and $(filter xfstests,$(MAKECMDGOALS)),$(filter dax pagecache ram disk,$(CONFIG))),)
+override ON := $(CONFIG)
+override CONFIG :=
+export ON
+endif
 MINUTES ?= 60
 # bash has a SECONDS of its own.
 FUZZ_SECONDS ?= $(or $(SECONDS),60)
@@ -13,6 +19,11 @@ FUZZ_SECONDS ?= $(or $(SECONDS),60)
 INCREMENTAL ?= $(if $(KDIR),,$(if $(filter vm shell,$(MAKECMDGOALS)),1))
 MAKEFLAGS += --no-print-directory
 Q := $(if $(V),,@)
+# Of `vm` only the command writes to standard output.
+to := $(if $(filter vm,$(MAKECMDGOALS)),>&2)
+ifdef CMD
+override CMD := $(value CMD)
+endif
 
 kbuild_targets := modules modules_install rust-analyzer
 commands := $(kbuild_targets) vm shell run bench test soak crash mutants xfstests lint fuzz doc
@@ -39,6 +50,9 @@ try try-test:
 ifeq ($(KDIR)$(filter host,$(TOOLS)),)
 # From here on in the root, to which these variables are passed.
 export KERNEL CMD V MINUTES FUZZ_SECONDS OPERATIONS POINTS IMAGES SEED KILLS
+ifneq ($(if $(INSTALL_MOD_PATH),,$(filter modules_install,$(MAKECMDGOALS))),)
+$(error modules_install wants INSTALL_MOD_PATH=, or KDIR=; this machine takes a module of KERNEL=running with insmod)
+endif
 $(commands):
 	$(Q)scripts/in-root make $@
 else
@@ -48,7 +62,7 @@ ifdef KDIR
 output := $(MO)
 build = $(KDIR)
 else
-kernel = $(or $(kernel_),$(eval kernel_ := $$(shell scripts/kernel $(KERNEL)))$(kernel_),$(error no kernel $(KERNEL)))
+kernel = $(or $(kernel_),$(eval kernel_ := $$(shell TOOLS=$(TOOLS) CONFIG=$(CONFIG) DEBUG=$(DEBUG) scripts/kernel $(KERNEL)))$(kernel_),$(error no kernel $(KERNEL)))
 build = $(kernel)/build
 arguments = $(file <$(kernel)/make.args) -j$(shell nproc)
 # Where there can be more than one of a kind, the directory names it; it is made once.
@@ -61,8 +75,8 @@ kbuild = $(MAKE) -C $(build) M=$(CURDIR) $(if $(output),MO=$(abspath $(output)))
 module = $(abspath $(or $(output),.))/rdaxfs.ko
 
 $(kbuild_targets): check-tree
-	+$(Q)$(kbuild) $@
-	$(if $(KDIR),,$(if $(filter modules,$@),$(Q)scripts/check-symbols $(module) $(build) && echo "rdaxfs: $(module)"))
+	+$(Q)$(kbuild) $@ $(to)
+	$(if $(KDIR),,$(if $(filter modules,$@),$(Q)scripts/check-symbols $(module) $(build) && echo "rdaxfs: $(module)" $(to)))
 	$(if $(output),$(if $(filter rust-analyzer,$@),$(Q)cp $(output)/rust-project.json .))
 
 # An output directory wants a source directory without output.
@@ -76,16 +90,20 @@ endif
 
 ifdef KDIR
 # The user's kernel, laid out as scripts/kernel does.
-vm_run = KERNEL=$(CURDIR)/out/kdir scripts/in-root qemu/vm --module $(module)
+kdir_out := $(CURDIR)/out/kdir$(subst /,-,$(realpath $(KDIR)))
+vm_run = KERNEL=$(kdir_out) scripts/in-root qemu/vm --module $(module)
 .PHONY: kdir
 kdir: modules
-	$(Q)mkdir -p out/kdir/boot
-	$(Q)cp -u $(KDIR)/arch/x86/boot/bzImage out/kdir/boot/vmlinuz
-	$(Q)ln -sfn $(realpath $(KDIR)) out/kdir/build
-	$(Q)test out/kdir/lib -nt $(KDIR)/modules.order || \
-		$(MAKE) -C $(KDIR) INSTALL_MOD_PATH=$(CURDIR)/out/kdir INSTALL_MOD_STRIP=1 modules_install
-	$(Q)touch out/kdir/lib
+	$(Q)mkdir -p $(kdir_out)/boot
+	$(Q)cp -u $(KDIR)/arch/x86/boot/bzImage $(kdir_out)/boot/vmlinuz
+	$(Q)ln -sfn $(realpath $(KDIR)) $(kdir_out)/build
+	$(Q)test $(kdir_out)/lib -nt $(KDIR)/modules.order || \
+		$(MAKE) -C $(KDIR) INSTALL_MOD_PATH=$(kdir_out) INSTALL_MOD_STRIP=1 modules_install $(to)
+	$(Q)touch $(kdir_out)/lib
 vm shell: kdir
+ifneq ($(filter-out $(kbuild_targets) vm shell,$(filter $(commands),$(MAKECMDGOALS))),)
+$(error KDIR= goes with $(kbuild_targets) vm shell; KERNEL=DIR has a source tree built in the cache)
+endif
 else
 vm_run = $(on) qemu/vm --module $(module)
 vm shell run bench soak crash fuzz xfstests: modules

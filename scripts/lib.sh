@@ -32,13 +32,16 @@ as_root() {
 	fi
 }
 
+# locked FD WHAT: takes the lock, and says so if that takes long.
+locked() { flock -n "$1" || { say "waiting for who makes $2"; flock "$1"; }; }
+
 # once DIR FUNCTION ARGS...: makes DIR by `FUNCTION TMP ARGS...`, unless it is there.
 once() {
 	local dir=$1
 	shift
 	[ ! -d "$dir" ] || return 0
 	(
-		flock 9
+		locked 9 "$dir"
 		[ ! -d "$dir" ] || exit 0
 		# In the root there is no way to become another user, and no need.
 		rm -rf --one-file-system "$dir.new" 2>/dev/null || as_root rm -rf --one-file-system "$dir.new"
