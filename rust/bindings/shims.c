@@ -63,6 +63,11 @@ bool rdaxfs_buffer_jbd(struct buffer_head *bh)
 	return buffer_jbd(bh);
 }
 
+bool rdaxfs_buffer_revoked(struct buffer_head *bh)
+{
+	return buffer_revoked(bh);
+}
+
 bool rdaxfs_buffer_verified(struct buffer_head *bh)
 {
 	return buffer_verified(bh);
@@ -95,7 +100,18 @@ void rdaxfs_lock_buffer(struct buffer_head *bh)
 
 struct buffer_head *rdaxfs_sb_bread(struct super_block *sb, sector_t block)
 {
-	return sb_bread(sb, block);
+	struct buffer_head *bh = sb_getblk(sb, block);
+
+	if (!bh)
+		return NULL;
+	/* What was found right was lost if writing it failed. */
+	if (!buffer_uptodate(bh))
+		clear_buffer_verified(bh);
+	if (bh_read(bh, 0) < 0) {
+		brelse(bh);
+		return NULL;
+	}
+	return bh;
 }
 
 struct buffer_head *rdaxfs_sb_find_get_block(struct super_block *sb, sector_t block)
@@ -309,6 +325,16 @@ void rdaxfs_sb_force_rdonly(struct super_block *sb)
 	/* Pairs with the barrier of writers that test the flag after they changed state. */
 	smp_wmb();
 	sb->s_flags |= SB_RDONLY;
+}
+
+void rdaxfs_sb_try_force_rdonly(struct super_block *sb)
+{
+	if (!down_write_trylock(&sb->s_umount))
+		return;
+	/* thaw_super() leaves the locks of a read-only file system as they are. */
+	if (sb->s_writers.frozen == SB_UNFROZEN)
+		rdaxfs_sb_force_rdonly(sb);
+	up_write(&sb->s_umount);
 }
 
 void rdaxfs_sb_start_intwrite(struct super_block *sb)

@@ -27,6 +27,7 @@ unsigned int rdaxfs_bdev_write_zeroes_unmap_sectors(struct block_device *bdev);
 /* linux/buffer_head.h */
 void rdaxfs_brelse(struct buffer_head *bh);
 bool rdaxfs_buffer_jbd(struct buffer_head *bh);
+bool rdaxfs_buffer_revoked(struct buffer_head *bh);
 bool rdaxfs_buffer_verified(struct buffer_head *bh);
 void rdaxfs_clear_buffer_dirty(struct buffer_head *bh);
 void rdaxfs_clear_buffer_uptodate(struct buffer_head *bh);
@@ -85,6 +86,7 @@ bool rdaxfs_mapping_mapped(struct address_space *mapping);
 void rdaxfs_sb_end_intwrite(struct super_block *sb);
 void rdaxfs_sb_end_pagefault(struct super_block *sb);
 void rdaxfs_sb_force_rdonly(struct super_block *sb);
+void rdaxfs_sb_try_force_rdonly(struct super_block *sb);
 void rdaxfs_sb_start_intwrite(struct super_block *sb);
 void rdaxfs_sb_start_pagefault(struct super_block *sb);
 void rdaxfs_super_set_sysfs_name_bdev(struct super_block *sb);

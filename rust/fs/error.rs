@@ -13,6 +13,7 @@ use crate::{
     prelude::*,
     vfs::sb_err, //
 };
+use kernel::sync::atomic::Relaxed;
 
 /// Where something was found.
 #[derive(Clone, Copy, Default)]
@@ -73,9 +74,44 @@ pub fn corrupt(
             if let Some(journal) = &sb.data().journal {
                 journal.abort(EIO);
             }
-            sb.force_read_only();
+            stop(sb);
         }
         Errors::Panic => sb.panic(fmt!("{}: {}", what, args)),
     }
     EUCLEAN
+}
+
+/// The journal was aborted: since the device failed, unless that was asked for. Does what `errors=` says.
+pub fn journal_aborted(sb: &SuperBlock) {
+    if sb.is_read_only() {
+        return;
+    }
+    let what = "the journal was aborted";
+    mount::record_error(sb, "journal", At::default());
+    if sb.data().errors() == Errors::Panic {
+        sb.panic(fmt!("{}", what));
+    }
+    sb_err!(sb, "{}; remounting read-only", what);
+    stop(sb);
+}
+
+/// Ends all writing. The mount becomes read-only as well, now or when it is thawed.
+fn stop(sb: &SuperBlock) {
+    sb.data().stopped.store(true, Relaxed);
+    sb.try_force_read_only();
+}
+
+/// Whether an error has ended all writing.
+#[inline]
+pub fn has_stopped(sb: &SuperBlock) -> bool {
+    sb.data().stopped.load(Relaxed)
+}
+
+/// Whether there is nothing to be synced, as the file system is read-only. [`EROFS`] if an error has made
+/// it so: what was written before may be lost.
+pub fn nothing_to_sync(sb: &SuperBlock) -> Result<bool> {
+    if has_stopped(sb) {
+        return Err(EROFS);
+    }
+    Ok(sb.is_read_only())
 }

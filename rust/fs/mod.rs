@@ -140,6 +140,11 @@ impl FileSystem for RdaxFs {
     }
 
     #[inline]
+    fn has_stopped(sb: &SuperBlock) -> bool {
+        error::has_stopped(sb)
+    }
+
+    #[inline]
     fn is_shut_down(sb: &SuperBlock) -> bool {
         mount::is_shut_down(sb)
     }
@@ -169,7 +174,7 @@ impl FileSystem for RdaxFs {
     }
 
     fn journal_aborted(sb: &SuperBlock) {
-        mount::journal_aborted(sb);
+        error::journal_aborted(sb);
     }
 
     fn dirty_inode(inode: &INode) {

@@ -7,7 +7,11 @@
 //! What else is in the super block stays as it is: user space may change it meanwhile.
 
 use super::{
-    error::At,
+    error::{
+        has_stopped,
+        nothing_to_sync,
+        At, //
+    },
     export,
     group::{
         Groups,
@@ -125,6 +129,8 @@ pub struct SuperData {
     /// An error was found since the mount: the first, and the last one.
     #[pin]
     failures: SpinLock<Option<(Failure, Failure)>>,
+    /// Nothing is written any more, after an error. See [`error`](super::error).
+    pub stopped: Atomic<bool>,
     /// Nothing is read or written any more.
     shut_down: Atomic<bool>,
     /// Held while the users of a block of extended attributes, or of a value of its own, are counted.
@@ -260,6 +266,7 @@ pub fn fill_super(
                 failed_before.then(|| Failure::twice("journal")),
                 "rdaxfs_failures"
             ),
+            stopped: Atomic::new(false),
             shut_down: Atomic::new(false),
             attributes <- new_mutex!((), "rdaxfs_attributes"),
             options <- new_spinlock!(options, "rdaxfs_options"),
@@ -413,6 +420,9 @@ pub fn root(sb: &SuperBlock) -> Result<ARef<INode>> {
         begin_writing(sb)?;
         quota::enable(sb)?;
         orphan::process(sb)?;
+        if has_stopped(sb) {
+            sb.force_read_only();
+        }
     } else if sb.data().journal.is_some() && read_super(sb)?.needs_recovery() {
         finish_recovery(sb)?;
     }
@@ -648,7 +658,7 @@ pub fn sync_fs(sb: &SuperBlock, wait: bool) -> Result {
 /// [`sync_fs`] may write, as it is called with `s_umount` held.
 pub fn commit(sb: &SuperBlock, wait: bool) -> Result {
     sb.check_running()?;
-    if sb.is_read_only() {
+    if nothing_to_sync(sb)? {
         return Ok(());
     }
     let data = sb.data().get_ref();
@@ -678,25 +688,15 @@ pub fn freeze(sb: &SuperBlock) -> Result {
 
 /// See [`FileSystem::unfreeze_fs`](crate::vfs::FileSystem::unfreeze_fs).
 pub fn unfreeze(sb: &SuperBlock) -> Result {
+    if has_stopped(sb) {
+        // The VFS thaws it as one that is not read-only, and has `s_umount`.
+        sb.force_read_only();
+    }
     if is_quiet(sb) {
         return Ok(());
     }
     let has_journal = sb.data().journal.is_some();
     update_super(sb, true, |disk| say_in_use(disk, has_journal))
-}
-
-/// The journal was aborted: since the device failed, unless that was asked for. Does what `errors=` says.
-pub fn journal_aborted(sb: &SuperBlock) {
-    if sb.is_read_only() {
-        return;
-    }
-    let what = "the journal was aborted";
-    record_error(sb, "journal", At::default());
-    if sb.data().errors() == Errors::Panic {
-        sb.panic(fmt!("{}", what));
-    }
-    sb_err!(sb, "{}; remounting read-only", what);
-    sb.force_read_only();
 }
 
 /// See [`FileSystem::statfs`](crate::vfs::FileSystem::statfs).

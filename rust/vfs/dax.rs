@@ -221,7 +221,7 @@ impl<T: aspace::Operations> DaxToken<'_, T> {
     /// nobody else, such as DMA, uses them: after that their blocks may be freed.
     ///
     /// Dirty entries of the range are forgotten: flush them first. `invalidate_lock` is released while
-    /// waiting, and held again on return. Only a signal ends the wait early, with [`ERESTARTSYS`].
+    /// waiting, and held again on return; what was stored then is flushed as well. Only a signal ends the wait early, with [`ERESTARTSYS`].
     pub fn break_layout(
         &self,
         _io: &Locked<T>,
@@ -260,7 +260,8 @@ impl<T: aspace::Operations> DaxToken<'_, T> {
     }
 }
 
-/// Sleeps, without the lock that would keep faults, and so perhaps the end of the wait, away.
+/// Sleeps, without the lock that would keep faults, and so perhaps the end of the wait, away; then flushes
+/// what was stored meanwhile.
 ///
 /// # Safety
 ///
@@ -272,5 +273,7 @@ unsafe extern "C" fn wait_without_invalidate_lock(inode: *mut bindings::inode) {
         bindings::up_write(lock);
         bindings::schedule();
         bindings::down_write(lock);
+        // An error is told to who asks next.
+        bindings::filemap_write_and_wait_range((*inode).i_mapping, 0, i64::MAX);
     }
 }

@@ -142,6 +142,7 @@ pub struct Journal {
     map: KBox<Map>,
     /// Closed after the journal was destroyed.
     _device: Option<Device>,
+    tried: Atomic<bool>,
     loaded: Atomic<bool>,
     destroyed: Atomic<bool>,
 }
@@ -182,6 +183,7 @@ impl Journal {
             ptr: NonNull::new(ptr).ok_or(EINVAL)?,
             map,
             _device: None,
+            tried: Atomic::new(false),
             loaded: Atomic::new(false),
             destroyed: Atomic::new(false),
         })
@@ -216,6 +218,7 @@ impl Journal {
             ptr,
             map,
             _device: Some(device),
+            tried: Atomic::new(false),
             loaded: Atomic::new(false),
             destroyed: Atomic::new(false),
         };
@@ -247,9 +250,18 @@ impl Journal {
         if self.loaded.load(Relaxed) {
             return Ok(());
         }
+        // jbd2 does not take a second try.
+        if self.tried.xchg(true, Relaxed) {
+            return Err(EIO);
+        }
         let journal = self.as_ptr();
+        let revoke = bindings::JBD2_FEATURE_INCOMPAT_REVOKE as usize;
         // SAFETY: Valid by the type's invariant, and not in use yet.
         unsafe {
+            // The format before there were features: no block of metadata could be freed.
+            if bindings::jbd2_journal_check_available_features(journal, 0, 0, revoke) == 0 {
+                return Err(EINVAL);
+            }
             if !needs_recovery {
                 to_result(bindings::jbd2_journal_wipe(journal, 1))?;
             }

@@ -105,7 +105,10 @@ impl<T> RwSem<T> {
     #[inline]
     pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
         // SAFETY: The semaphore was initialised by the constructor.
-        (unsafe { bindings::down_read_trylock(self.sem.get()) } != 0).then_some(ReadGuard {
+        if unsafe { bindings::down_read_trylock(self.sem.get()) } == 0 {
+            return None;
+        }
+        Some(ReadGuard {
             lock: self,
             _not_send: NotThreadSafe,
         })

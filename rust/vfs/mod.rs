@@ -184,6 +184,9 @@ pub trait FileSystem: Sized + Send + Sync + 'static {
         bytes: &[u8],
     ) -> Result;
 
+    /// Whether an error has ended all writing: as good as read-only, whatever the mount says.
+    fn has_stopped(sb: &SuperBlock<Self>) -> bool;
+
     /// Whether the file system was shut down: nothing is read or written any more, [`EIO`] it is.
     fn is_shut_down(sb: &SuperBlock<Self>) -> bool;
 

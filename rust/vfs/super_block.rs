@@ -125,14 +125,6 @@ impl<T: FileSystem, S> SuperBlock<T, S> {
         unsafe { bindings::rdaxfs_new_encode_dev((*self.as_ptr()).s_dev) }
     }
 
-    /// Whether it is mounted read-only.
-    #[inline]
-    pub fn is_read_only(&self) -> bool {
-        // SAFETY: Valid by the type's invariants; the flags are read as one word.
-        let flags = unsafe { (&raw const (*self.as_ptr()).s_flags).read_volatile() };
-        flags & bindings::SB_RDONLY != 0
-    }
-
     /// Whether there are access control lists.
     pub fn has_posix_acl(&self) -> bool {
         // SAFETY: Valid by the type's invariants; the flags are read as one word.
@@ -275,6 +267,14 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { Pin::new_unchecked(&*(*self.as_ptr()).s_fs_info.cast()) }
     }
 
+    /// Whether it is mounted read-only, or as good as that since an error was found.
+    #[inline]
+    pub fn is_read_only(&self) -> bool {
+        // SAFETY: Valid by the type's invariants; the flags are read as one word.
+        let flags = unsafe { (&raw const (*self.as_ptr()).s_flags).read_volatile() };
+        flags & bindings::SB_RDONLY != 0 || T::has_stopped(self)
+    }
+
     /// [`EIO`] once the file system was shut down.
     #[inline]
     pub fn check_running(&self) -> Result {
@@ -308,11 +308,18 @@ impl<T: FileSystem> SuperBlock<T> {
         })
     }
 
-    /// Makes the file system read-only after an error; writers see [`EROFS`] from now on.
+    /// Makes the file system read-only; writers see [`EROFS`] from now on. The caller holds `s_umount`
+    /// exclusively, and the file system is not frozen, or about to be thawed.
     pub fn force_read_only(&self) {
-        // SAFETY: Valid by the type's invariants. As other file systems do in an emergency, the
-        // flag is set without `s_umount`; readers test one word.
+        // SAFETY: Valid by the type's invariants; readers test one word.
         unsafe { bindings::rdaxfs_sb_force_rdonly(self.as_ptr()) };
+    }
+
+    /// As [`force_read_only`](Self::force_read_only), after an error, with any locks held: does nothing if
+    /// `s_umount` is taken, or if the file system is frozen, since it could not be thawed then.
+    pub fn try_force_read_only(&self) {
+        // SAFETY: Valid by the type's invariants; nothing is waited for.
+        unsafe { bindings::rdaxfs_sb_try_force_rdonly(self.as_ptr()) };
     }
 
     /// Lets writers in, in a remount that makes the file system writable, before it is through. The

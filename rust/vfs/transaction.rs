@@ -285,8 +285,13 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
                 bindings::rdaxfs_clear_buffer_verified(bh);
             }
             if let Some(handle) = self.handle {
+                // What is freed twice, in a corrupted image, is refused, and the count with it.
+                let refused = !bh.is_null() && bindings::rdaxfs_buffer_revoked(bh);
                 // What fails here aborts the journal or, for want of credits, warns.
                 let _ = bindings::jbd2_journal_revoke(handle.as_ptr(), nr, bh);
+                if refused {
+                    bindings::__brelse(bh);
+                }
             } else if !bh.is_null() {
                 bindings::rdaxfs_lock_buffer(bh);
                 bindings::rdaxfs_clear_buffer_dirty(bh);

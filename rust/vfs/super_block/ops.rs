@@ -55,7 +55,9 @@ pub(in crate::vfs) unsafe fn fill_super<T: FileSystem>(
     // INVARIANT: The private data was just set.
     // SAFETY: As above.
     let sb: &SuperBlock<T> = unsafe { SuperBlock::from_raw(sb) };
-    let root = ARef::into_raw(T::root(sb)?);
+    // Nobody evicts the inodes of a super block without a root, and quotas hold some.
+    let root = T::root(sb).inspect_err(|_| sb.disable_quotas())?;
+    let root = ARef::into_raw(root);
     // SAFETY: The count of the inode goes to the dentry, or is dropped when there is none.
     let root = unsafe { bindings::d_make_root(root.as_ptr().cast()) };
     if root.is_null() {

@@ -3,7 +3,7 @@
 //! log that names what is damaged, the rest of the image stays usable, and with the one bit put
 //! back everything is as it was.
 
-use super::pattern;
+use super::{pattern, refused};
 use crate::harness::{Bed, Test, BOTH, RAM};
 use crate::skip;
 use crate::stage;
@@ -30,6 +30,9 @@ pub fn tests() -> Vec<Test> {
         Test::bare("corrupt::value_in_inode", RAM, value_in_inode).corrupt(),
         Test::bare("corrupt::extent_out_of_range", BOTH, extent_out_of_range).corrupt(),
         Test::bare("corrupt::no_such_inode", RAM, no_such_inode).corrupt(),
+        Test::bare("corrupt::while_frozen", RAM, while_frozen).corrupt(),
+        Test::bare("corrupt::counts_too_few", RAM, counts_too_few).corrupt(),
+        Test::bare("corrupt::counts_no_more", RAM, counts_no_more),
     ]
 }
 
@@ -59,6 +62,68 @@ fn number_after(text: &str, mark: &str) -> Result<u64> {
     let rest = text.split_once(mark).with_context(|| format!("no {mark:?} in\n{text}"))?.1;
     let digits: String = rest.trim_start().chars().take_while(char::is_ascii_digit).collect();
     digits.parse().with_context(|| format!("no number after {mark:?} in\n{text}"))
+}
+
+/// What is found while the file system is frozen makes it read-only, and it can be thawed all the same.
+/// What was open and is synced says that it cannot be.
+fn while_frozen(bed: &mut Bed) -> Result<()> {
+    populated(bed)?;
+    let block: u64 = last_number(&bed.image.ask("bmap dir 0")?)?;
+    bed.image.flip(block * 4096 + 32)?;
+    bed.mount_with("errors=remount-ro")?;
+    let file = bed.create("file")?;
+    let dir = bed.dir().to_string_lossy().into_owned();
+    stage::run("fsfreeze", &["-f", &dir])?;
+    unclean(bed, std::fs::metadata(bed.path("dir/file")), "a look-up")?;
+    stage::run("fsfreeze", &["-u", &dir])?;
+    refused(bed.create("another").map_err(errno), Errno::ROFS, "a new file")?;
+    refused(file.sync_all().map_err(|error| errno(error.into())), Errno::ROFS, "fsync")?;
+    let info = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let line = info.lines().find(|line| line.contains(&dir)).context("not mounted")?;
+    ensure!(line.contains(" - ") && line.contains(" ro"), "not read-only: {line}");
+    drop(file);
+    bed.unmount()?;
+    bed.image.flip(block * 4096 + 32)?;
+    stage::run_status("e2fsck", &["-fp", &bed.image.device().to_string_lossy()])?;
+    bed.image.fsck()
+}
+
+fn errno(error: anyhow::Error) -> Errno {
+    let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    Errno::from_raw_os_error(code.unwrap_or(0))
+}
+
+/// An inode that counts fewer blocks than it has can be removed, and what it has is free then.
+fn counts_too_few(bed: &mut Bed) -> Result<()> {
+    bed.mkfs(stage::IMAGE, &[])?;
+    bed.mount()?;
+    std::fs::write(bed.path("file"), pattern(1, 0, 80_000))?;
+    bed.unmount()?;
+    bed.image.debugfs(&["set_inode_field file blocks 8"])?;
+    bed.mount_with("errors=continue")?;
+    bed.log();
+    std::fs::remove_file(bed.path("file"))?;
+    logged(bed, &["counts fewer"])?;
+    bed.unmount()?;
+    bed.image.debugfs(&["set_super_value state 1"])?;
+    bed.image.fsck()
+}
+
+/// Without `huge_file`, a file gets no block that its inode could not count.
+fn counts_no_more(bed: &mut Bed) -> Result<()> {
+    bed.mkfs(stage::IMAGE, &["-O", "^huge_file"])?;
+    bed.mount()?;
+    std::fs::write(bed.path("file"), pattern(1, 0, 4096))?;
+    bed.unmount()?;
+    bed.image.debugfs(&["set_inode_field file blocks 4294967288"])?;
+    bed.mount()?;
+    let file = bed.open("file")?;
+    let more = file.write_all_at(&[1], 4096).map_err(|error| errno(error.into()));
+    refused(more, Errno::FBIG, "one more block")?;
+    drop(file);
+    bed.unmount()?;
+    bed.image.debugfs(&["set_inode_field file blocks 8"])?;
+    bed.mount()
 }
 
 fn superblock(bed: &mut Bed) -> Result<()> {

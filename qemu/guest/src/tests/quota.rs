@@ -4,6 +4,8 @@
 
 use super::{as_user, refused};
 use crate::harness::{Bed, Test, BOTH, RAM};
+use crate::mapper::Mapped;
+use crate::stage::Image;
 use crate::sys::quota::{self, Kind, Quota, KINDS};
 use crate::sys::{self, attrs, End};
 use anyhow::{bail, ensure, Context, Result};
@@ -29,6 +31,7 @@ pub fn tests() -> Vec<Test> {
         Test::bare("quota::with_ext4", RAM, with_ext4),
         Test::bare("quota::threads", RAM, threads),
         Test::bare("quota::bad_files", RAM, bad_files).corrupt(),
+        Test::bare("quota::failed_mount", RAM, failed_mount).corrupt(),
     ]
 }
 
@@ -53,6 +56,44 @@ fn start(bed: &mut Bed) -> Result<File> {
     // Changing the owner took it away.
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o2777))?;
     Ok(dir)
+}
+
+/// A mount that fails when it counts already lets go of what it counts with.
+fn failed_mount(bed: &mut Bed) -> Result<()> {
+    const SECTORS: u64 = 64 << 11;
+    let below = bed.place.device();
+    let (mapped, path) = Mapped::new("guest-quota", SECTORS, &format!("linear {below} 0"))?;
+    bed.image = Image::on(&path);
+    bed.mkfs("64M", MKFS)?;
+    bed.mount_with(&options(bed))?;
+    let file = bed.create("file")?;
+    for n in 0..20 {
+        file.write_all_at(&[1; 4096], n * 8192)?;
+    }
+    let ino = file.metadata()?.ino();
+    drop(file);
+    bed.unmount()?;
+    // An orphan to be truncated, and the one node of its tree cannot be read.
+    let text = bed.image.ask("dump_extents -n file")?;
+    let line = text.lines().find(|line| line.trim_start().starts_with("0/")).context("a tree")?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let dash = words.iter().position(|word| *word == "-").context("a range")?;
+    let node: u64 = words.get(dash + 2).context("a block")?.parse()?;
+    let orphan = format!("set_super_value last_orphan {ino}");
+    bed.image.debugfs(&["set_inode_field file size 4096", &orphan])?;
+    let behind = 8 * (node + 1);
+    let (before, after) = (format!("linear {below} 0"), format!("linear {below} {behind}"));
+    mapped.load(&[(8 * node, &before), (8, "error"), (SECTORS - behind, &after)])?;
+    for _ in 0..3 {
+        refused(bed.try_mount(&options(bed)), Errno::IO, "mounting")?;
+        // What was to be released is, and so is what was not used of late.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+    }
+    mapped.load(&[(SECTORS, &format!("linear {below} 0"))])?;
+    bed.mount_with(&options(bed))?;
+    ensure!(std::fs::metadata(bed.path("file"))?.blocks() < 20 * 8, "it was not truncated");
+    bed.judge()
 }
 
 fn options(bed: &Bed) -> String {
