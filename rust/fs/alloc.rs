@@ -7,6 +7,8 @@
 //! under the group's lock. A run lies in one group.
 //!
 //! Where a run goes: the goal first, then the rest of its group, then the other groups in a round.
+//! A file that goes on where somebody else has the block behind it moves to where it has room for some more,
+//! so that files that grow at the same time do not take turns block by block.
 //! Runs of 2 MiB and more, and of 256 KiB and more that begin another 2 MiB of their file, go where they
 //! can be mapped by huge pages: where the block on the device has the same place within 2 MiB as the block
 //! in the file, with room for all 2 MiB. The next run of the file has its goal right behind.
@@ -33,6 +35,7 @@ use crate::{
             self,
             Align, //
         },
+        feature::RoCompat,
         BlockNr,
         BlockRun, //
     },
@@ -54,11 +57,22 @@ use kernel::{
 /// Blocks that [`alloc_blocks`] changes: a bitmap and a block of group descriptors.
 pub const ALLOC_CREDITS: Credits = Credits(2);
 
+/// Where a run should begin if it can.
+#[derive(Clone, Copy)]
+pub enum Goal {
+    /// Near the inode.
+    Inode,
+    /// At this block, or near it.
+    At(BlockNr),
+    /// At this block, which is behind the one that the file has before the run.
+    Behind(BlockNr),
+}
+
 /// What is wanted of [`alloc_blocks`].
 #[derive(Clone, Copy)]
 pub struct Request {
-    /// Where the run should begin if it can: the end of the extent before. Without, near the inode.
-    pub goal: Option<BlockNr>,
+    /// Where the run should begin.
+    pub goal: Goal,
     /// The block of the file that the run begins with; what it is to be aligned by.
     pub lblk: u32,
     /// The blocks wanted, at least 1. Fewer may be had.
@@ -88,6 +102,10 @@ pub fn alloc_blocks(tx: &Transaction<'_>, inode: &INode, request: Request) -> Re
     if len == 0 {
         return Err(ENOSPC);
     }
+    let len = len.min(countable(sb, inode));
+    if len == 0 {
+        return Err(EFBIG);
+    }
     let len = charge(tx, inode, len, request.tree)?;
     let found = find(tx, inode, request, len);
     // What was not found, or as much of it.
@@ -115,6 +133,16 @@ fn charge(tx: &Transaction<'_>, inode: &INode, mut len: u32, tree: bool) -> Resu
     }
 }
 
+/// How many more blocks `i_blocks` can count: it has 32 bits without `huge_file`.
+fn countable(sb: &SuperBlock, inode: &INode) -> u32 {
+    let ro_compat = sb.data().get_ref().geometry().ro_compat();
+    if ro_compat.contains(RoCompat::HUGE_FILE) {
+        return u32::MAX;
+    }
+    let left = u64::from(u32::MAX).saturating_sub(inode.sectors());
+    (left >> (sb.block_bits() - 9)) as u32
+}
+
 /// So many blocks, in units of 512 bytes.
 fn sectors(sb: &SuperBlock, blocks: u32) -> u64 {
     u64::from(blocks) << (sb.block_bits() - 9)
@@ -126,13 +154,14 @@ fn find(tx: &Transaction<'_>, inode: &INode, request: Request, len: u32) -> Resu
     let data = sb.data().get_ref();
     let geometry = data.geometry();
     let goal = match request.goal {
-        Some(goal) => geometry.group_of(goal),
-        None => (group_of_inode(data, inode), 0),
+        Goal::At(goal) | Goal::Behind(goal) => geometry.group_of(goal),
+        Goal::Inode => (group_of_inode(data, inode), 0),
     };
     let search = Search {
         tx,
         data,
         goal,
+        grows: matches!(request.goal, Goal::Behind(_)),
         len,
     };
     let huge = NonZero::new((SZ_2M >> sb.block_bits()) as u32);
@@ -178,6 +207,8 @@ struct Search<'t> {
     data: &'t SuperData,
     /// Where to begin: a group, and a block of it.
     goal: (u32, u32),
+    /// Whether the goal is behind a block of the file.
+    grows: bool,
     /// The blocks wanted.
     len: u32,
 }
@@ -239,7 +270,9 @@ impl<'t> Search<'t> {
                 }
                 let goal = self.goal_in(group);
                 let found = self.take(group, |bits, all| {
-                    let run = bitmap::find(bits, all, goal, self.len);
+                    let run = self
+                        .room(group, bits, all.clone())
+                        .or_else(|| bitmap::find(bits, all, goal, self.len));
                     let longest = run.as_ref().map_or(0, |run| run.end - run.start);
                     if longest < self.len {
                         // The goal may have cut a run in two.
@@ -253,6 +286,31 @@ impl<'t> Search<'t> {
             }
         }
         Ok(None)
+    }
+
+    /// For a file that grows where the block behind it is taken: the next place in its group where it has
+    /// room to grow on.
+    fn room(&self, group: &Group, bits: &[u8], all: Range<u32>) -> Option<Range<u32>> {
+        // Of a run in which no unit is whole.
+        let longest = 2 * (ROOM - 1);
+        let (nr, goal) = self.goal;
+        if !self.grows
+            || self.len >= ROOM
+            || group.nr() != nr
+            || group.longest() <= longest
+            || !bitmap::test(bits, goal)
+        {
+            return None;
+        }
+        let align = Align {
+            unit: NonZero::new(ROOM)?,
+            phase: 0,
+        };
+        let Some(run) = bitmap::find_aligned(bits, all, goal, ROOM, align) else {
+            group.set_longest(longest);
+            return None;
+        };
+        Some(run.start..run.start.saturating_add(self.len))
     }
 
     /// Takes the blocks of `group` that `find` chooses of its bitmap.
@@ -291,15 +349,26 @@ impl<'t> Search<'t> {
     }
 }
 
+/// Blocks that a file finds free where it goes on, if it cannot right behind its last one.
+const ROOM: u32 = 16;
+
 /// A run of so many blocks in the goal's own group is better than a longer one elsewhere.
 const NEAR: u32 = 64;
 
-/// The blocks that [`free_blocks`] changes for a run of up to `len` blocks.
-pub fn free_credits(sb: &SuperBlock, len: u32) -> Credits {
+/// As much as is freed in one transaction: the blocks of so many groups.
+const GROUPS_FREED: u32 = 16;
+
+/// The most blocks that one transaction is to free.
+pub fn max_freed(sb: &SuperBlock) -> u32 {
     let per_group = sb.data().geometry().blocks_per_group();
-    let groups = len.checked_div(per_group).unwrap_or(0);
-    // The run may begin and end within a group.
-    ALLOC_CREDITS * groups.saturating_add(2).min(sb.data().geometry().groups())
+    per_group.saturating_mul(GROUPS_FREED)
+}
+
+/// The blocks that [`free_blocks`] changes for so many `runs` of [`max_freed`] blocks in all.
+pub fn free_credits(sb: &SuperBlock, runs: u32) -> Credits {
+    // Each run may begin and end within a group.
+    let groups = GROUPS_FREED.saturating_add(runs.saturating_mul(2));
+    ALLOC_CREDITS * groups.min(sb.data().geometry().groups())
 }
 
 /// How often somebody else may take what became free before one gives up.
@@ -377,7 +446,12 @@ pub fn free_blocks(tx: &Transaction<'_>, inode: &INode, run: BlockRun) -> Result
         })?;
         bitmap.desc.free_blocks = bitmap.desc.free_blocks.saturating_add(len);
         bitmap.commit(range)?;
-        inode.uncharge(tx, sectors(sb, len));
+        let freed = sectors(sb, len);
+        if freed > inode.sectors() {
+            // Reported only: the block is free already.
+            corrupt(sb, "freeing blocks", at, fmt!("i_blocks counts fewer"));
+        }
+        inode.uncharge(tx, freed.min(inode.sectors()));
         done += len;
     }
     data.freed.store(tx.tid(), Relaxed);

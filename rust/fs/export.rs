@@ -23,11 +23,7 @@ impl Operations for Handles {
     type FileSystem = RdaxFs;
 
     fn inode(sb: &SuperBlock, ino: u64, generation: u32) -> Result<ARef<INode>> {
-        // The number comes from user space: that it cannot be says nothing of the image.
-        if !inode::is_for_users(sb, ino) {
-            return Err(ESTALE);
-        }
-        let inode = inode::iget(sb, ino)?;
+        let inode = inode::iget_of_handle(sb, ino)?;
         if generation != 0 && inode.generation() != generation {
             return Err(ESTALE);
         }

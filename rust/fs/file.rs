@@ -8,6 +8,7 @@
 
 use super::{
     attr::Attributes,
+    error::nothing_to_sync,
     inode::{
         data_reached,
         resized,
@@ -15,6 +16,7 @@ use super::{
     },
     ioctl,
     iomap::{
+        write_to_journal,
         BufferedWrite,
         DaxWrite,
         DirectWrite,
@@ -22,7 +24,6 @@ use super::{
         Report,
         ReportAttributes, //
     },
-    journal,
     map,
     mount,
     space,
@@ -112,7 +113,7 @@ impl aspace::Operations for RdaxFs {
     }
 
     fn write_to_journal(inode: &INode, pos: u64, len: u64, data: &Dirty<'_>) -> Result<(Map, u64)> {
-        journal::write_data(inode, pos, len, data)
+        write_to_journal(inode, pos, len, data)
     }
 
     fn map_for_writeback(inode: &INode, pos: u64, _len: u64) -> Result<Map> {
@@ -247,7 +248,7 @@ impl Operations for RdaxFs {
     fn fsync(file: &File<Self>, start: i64, end: i64, datasync: bool) -> Result {
         let inode = file.inode();
         file.write_and_wait(start, end)?;
-        if inode.sb().is_read_only() {
+        if nothing_to_sync(inode.sb())? {
             return Ok(());
         }
         if inode.sb().data().journal.is_some() {

@@ -119,6 +119,11 @@ impl Group {
         Ok(read_bitmap(sb, &self.desc.lock(), Which::Blocks)?.1)
     }
 
+    /// The bitmap of inodes, as it is now.
+    pub fn inode_bits(&self, sb: &SuperBlock) -> Result<KVec<u8>> {
+        Ok(read_bitmap(sb, &self.desc.lock(), Which::Inodes)?.1)
+    }
+
     /// The block of the group's inode table that is `nth` in it.
     pub fn inode_table_block(&self, nth: u32) -> Option<BlockNr> {
         self.desc.lock().inode_table().nth(nth)

@@ -134,6 +134,14 @@ fn take(tx: &Transaction<'_>, dir: &INode, is_dir: bool) -> Result<u64> {
     Err(ENOSPC)
 }
 
+/// Whether somebody has the inode `ino`.
+pub fn is_allocated(sb: &SuperBlock, ino: u32) -> Result<bool> {
+    let data = sb.data().get_ref();
+    let place = data.geometry().inode(ino).map_err(|_| ESTALE)?;
+    let group = data.groups.get(place.group).ok_or(ESTALE)?;
+    Ok(bitmap::test(&group.inode_bits(sb)?, place.bit))
+}
+
 /// The group of an inode.
 fn group_of(inode: &INode) -> u32 {
     let ino = u32::try_from(inode.ino()).unwrap_or(1);

@@ -235,6 +235,19 @@ pub fn iget(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
     iget_any(sb, ino)
 }
 
+/// The inode `ino` of a file handle, which says nothing of the image. As [`iget`], but [`ESTALE`] for what
+/// cannot have a handle.
+pub fn iget_of_handle(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
+    // What was never in use is not even initialised.
+    if !is_for_users(sb, ino) || !ialloc::is_allocated(sb, ino as u32)? {
+        return Err(ESTALE);
+    }
+    if Slot::read(sb, ino)?.decode()?.flags & flag::EA_INODE != 0 {
+        return Err(ESTALE);
+    }
+    iget(sb, ino)
+}
+
 /// As [`iget`], and also an inode that is not for users.
 pub fn iget_any(sb: &SuperBlock, ino: u64) -> Result<ARef<INode>> {
     match sb.iget(ino)? {
@@ -562,9 +575,13 @@ pub fn dirtied(inode: &INode) {
     let stored = Transaction::join(sb, WRITE_CREDITS).and_then(|tx| store(&tx, inode, |_, _| {}));
     match stored {
         Ok(()) => {}
-        // After an error, which was reported.
-        Err(error) if error == EROFS => {}
-        Err(error) => sb_err!(sb, "inode {}: not written: {:?}", inode.ino(), error),
+        // After an error, which was reported, or when nothing is written any more.
+        Err(error) if error == EROFS || sb.check_running().is_err() => {}
+        // What the transaction changes besides is not right without it.
+        Err(error) => {
+            let at = At::inode(inode.ino(), 0);
+            corrupt(sb, "inode", at, fmt!("not written: {:?}", error));
+        }
     }
 }
 

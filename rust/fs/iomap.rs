@@ -9,17 +9,21 @@
 //! | [`DaxWrite`] | allocates zeroed blocks | zeroes them first |
 //! | [`Zero`] | a hole | unwritten |
 //!
-//! [`ReportAttributes`] is not about the file's bytes.
+//! [`ReportAttributes`] is not about the file's bytes; [`write_to_journal`] writes back instead of iomap.
 
 use super::{
     alloc,
-    inode::is_unsynced,
+    inode::{
+        data_reached,
+        is_unsynced, //
+    },
     map::{
         self,
         Fill,
         Mapping,
         Place, //
     },
+    space,
     xattr,
     INode,
     RdaxFs,
@@ -27,11 +31,15 @@ use super::{
 };
 use crate::{
     prelude::*,
-    vfs::iomap::{
-        self,
-        Begin,
-        Map,
-        Request, //
+    vfs::{
+        iomap::{
+            self,
+            Begin,
+            Map,
+            Request, //
+        },
+        journaled::Dirty,
+        Credits, //
     }, //
 };
 
@@ -172,7 +180,9 @@ impl Begin<RdaxFs> for DirectWrite {
     fn begin(inode: &INode, request: Request) -> Result<Map> {
         let lblk = first(inode, request.pos)?;
         let found = map::map_blocks(inode, lblk)?;
-        let dirty = is_unsynced(inode);
+        // Beyond the end there is the size to be synced as well.
+        let end = request.pos.saturating_add(request.len);
+        let dirty = end > inode.data().disk_size() || is_unsynced(inode);
         match found.place {
             Place::Written(_) => return Ok(bytes(inode, found, 0)?.needs_sync(dirty)),
             // Part of a block may have to be zeroed, or the blocks to be converted.
@@ -215,4 +225,37 @@ impl Begin<RdaxFs> for DaxWrite {
             .newly_allocated(new)
             .needs_sync(true))
     }
+}
+
+/// The blocks of data that one transaction takes at most: few enough for the smallest journal.
+const MAX_JOURNALED: u32 = 64;
+
+/// Makes dirty data part of a transaction, and with it that it is part of the file. See
+/// [`Operations::write_to_journal`](crate::vfs::aspace::Operations::write_to_journal).
+///
+/// Blocks become written ones last: if that fails, or reaches only some, what the others hold does not
+/// count.
+pub fn write_to_journal(inode: &INode, pos: u64, len: u64, data: &Dirty<'_>) -> Result<(Map, u64)> {
+    let (from, to) = space::covering(inode, pos, len)?;
+    let found = map::map_blocks(inode, from)?;
+    // Nobody asks how long that holds: the folio is locked.
+    let map = bytes(inode, found, 0)?;
+    let (Place::Written(start) | Place::Unwritten(start)) = found.place else {
+        return Ok((map, len));
+    };
+    let count = found.len.min(to - from).min(MAX_JOURNALED);
+    let bits = inode.sb().block_bits();
+    let credits = map::convert_credits(inode) + Credits(count);
+    let tx = Transaction::start(inode.sb(), credits)?;
+    for n in 0..u64::from(count) {
+        data.write_block(&tx, pos + (n << bits), start.get() + n)?;
+    }
+    let reached = match found.place {
+        Place::Unwritten(_) => map::convert_some(&tx, inode, from, from + count, false)?,
+        _ => from + count,
+    };
+    inode.data().get_ref().note_data_change(&tx);
+    let done = u64::from(reached.min(to) - from) << bits;
+    data_reached(inode, pos + done);
+    Ok((map, done))
 }

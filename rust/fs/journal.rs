@@ -9,20 +9,11 @@
 //! With `data=ordered` and `data=writeback` alike, new blocks of a file are unwritten until the data is
 //! on them, and the transaction that says so comes after it. So there is no data to be waited for by a
 //! commit, and nothing is exposed. With `data=journal` the data is part of that transaction
-//! ([`write_data`]).
+//! ([`iomap::write_to_journal`](super::iomap::write_to_journal)).
 
 use super::{
-    inode::data_reached,
-    iomap,
-    map::{
-        self,
-        Place, //
-    },
     options::Options,
-    space,
-    INode,
-    RdaxFs,
-    Transaction, //
+    RdaxFs, //
 };
 use crate::{
     ondisk::{
@@ -50,17 +41,14 @@ use crate::{
     prelude::*,
     vfs::{
         crc32c,
-        iomap::Map,
         journal::{
             Device,
             Journal,
             Run, //
         },
-        journaled::Dirty,
         sb_err,
         sb_info,
         Context,
-        Credits,
         New, //
     }, //
 };
@@ -162,37 +150,6 @@ fn on_device(
 pub fn load(journal: &Journal, geometry: &Geometry, recover: bool) -> Result {
     let wide = geometry.incompat().contains(Incompat::IS_64BIT);
     journal.load(recover, wide, geometry.csum().is_some())
-}
-
-/// The blocks of data that one transaction takes at most: few enough for the smallest journal.
-const MAX_DATA: u32 = 64;
-
-/// Makes dirty data part of a transaction, and with it that it is part of the file. See
-/// [`Operations::write_to_journal`](crate::vfs::aspace::Operations::write_to_journal).
-///
-/// Blocks become written ones last: if that fails, or reaches only some, what the others hold does not
-/// count.
-pub fn write_data(inode: &INode, pos: u64, len: u64, data: &Dirty<'_>) -> Result<(Map, u64)> {
-    let map = iomap::existing(inode, pos)?;
-    let (from, to) = space::covering(inode, pos, len)?;
-    let found = map::map_blocks(inode, from)?;
-    let (Place::Written(start) | Place::Unwritten(start)) = found.place else {
-        return Ok((map, len));
-    };
-    let count = found.len.min(to - from).min(MAX_DATA);
-    let bits = inode.sb().block_bits();
-    let tx = Transaction::start(inode.sb(), map::convert_credits(inode) + Credits(count))?;
-    for n in 0..u64::from(count) {
-        data.write_block(&tx, pos + (n << bits), start.get() + n)?;
-    }
-    let reached = match found.place {
-        Place::Unwritten(_) => map::convert_some(&tx, inode, from, from + count, false)?,
-        _ => from + count,
-    };
-    inode.data().get_ref().note_data_change(&tx);
-    let done = u64::from(reached.min(to) - from) << bits;
-    data_reached(inode, pos + done);
-    Ok((map, done))
 }
 
 /// Why the journal was not found.

@@ -7,13 +7,14 @@
 //! within one extent costs no walk and does not touch the lock of the tree.
 //!
 //! Changes are [`allocate`], [`convert_blocks`], [`zero_unwritten`], [`remove_blocks`], [`shift_left`] and
-//! [`shift_right`]. Each step of one is a transaction of bounded size, in which the tree goes from one complete state to the next. Blocks that are in the
-//! tree as written hold data or zeros, never what somebody else left there: they are zeroed, or
-//! unwritten, before they get in.
+//! [`shift_right`]. Each step of one is a transaction of bounded size, in which the tree goes from one
+//! complete state to the next. Blocks that are in the tree as written hold data or zeros, never what
+//! somebody else left there: they are zeroed, or unwritten, before they get in.
 
 use super::{
     alloc::{
         self,
+        Goal,
         Request, //
     },
     error::{
@@ -290,16 +291,22 @@ pub fn allocate(
 }
 
 /// Where the block for `lblk` is best: after that of the one before, or as far behind the file's first
-/// as `lblk` is.
-fn goal(root: &Root, nodes: &mut Edit<'_>, lblk: u32) -> Result<Option<BlockNr>> {
+/// as `lblk` is, or near the inode.
+fn goal(root: &Root, nodes: &mut Edit<'_>, lblk: u32) -> Result<Goal> {
     let (blocks, fork) = (blocks(nodes.inode), fork(nodes.inode));
-    for (from, extra) in [(lblk.saturating_sub(1), 1), (0, lblk)] {
-        if let tree::Mapping::Extent(extent) = fork.lookup(root, nodes, from)? {
-            let at = extent.pblk().get() + u64::from(from - extent.lblk()) + u64::from(extra);
-            return Ok(blocks.block(at).ok());
-        }
+    let mut near = |from: u32, extra: u32| -> Result<Option<BlockNr>> {
+        Ok(match fork.lookup(root, nodes, from)? {
+            tree::Mapping::Extent(extent) => {
+                let at = extent.pblk().get() + u64::from(from - extent.lblk()) + u64::from(extra);
+                blocks.block(at).ok()
+            }
+            _ => None,
+        })
+    };
+    if let Some(behind) = near(lblk.saturating_sub(1), 1)? {
+        return Ok(Goal::Behind(behind));
     }
-    Ok(None)
+    Ok(near(0, lblk)?.map_or(Goal::Inode, Goal::At))
 }
 
 /// Makes what there is of the blocks `from..to` unwritten, or written: then they hold their data.
@@ -360,8 +367,7 @@ pub fn zero_unwritten(inode: &INode, lblk: u32, len: u32) -> Result<(Mapping, bo
 pub fn remove_blocks(inode: &INode, from: u32, to: u32) -> Result {
     let mut end = to;
     while from < end {
-        let data =
-            alloc::free_credits(inode.sb(), ValidExtent::max_len(false)) * tree::MAX_REMOVED as u32;
+        let data = alloc::free_credits(inode.sb(), tree::MAX_REMOVED as u32);
         let tx = Transaction::start(inode.sb(), credits(inode, data))?;
         end = remove_some(&tx, inode, from, end)?;
     }
@@ -411,7 +417,11 @@ const MAX_JOURNALED: u32 = MAX_FORGOTTEN / 2;
 fn remove_some(tx: &Transaction<'_>, inode: &INode, from: u32, end: u32) -> Result<u32> {
     // What is not a file's data was written through the buffer cache.
     let journaled = inode.kind() != FileType::Regular || inode.sb().data().journals_data;
-    let max = if journaled { MAX_JOURNALED } else { u32::MAX };
+    let max = if journaled {
+        MAX_JOURNALED
+    } else {
+        alloc::max_freed(inode.sb())
+    };
     change(tx, inode, |root, nodes| {
         let removed = fork(inode).remove(root, nodes, from, end, max)?;
         for extent in removed.extents() {
@@ -588,7 +598,7 @@ impl<'t> tree::Store for Edit<'t> {
 
     fn alloc(&mut self, goal: BlockNr) -> Result<(BlockNr, Self::Node)> {
         let request = Request {
-            goal: Some(goal),
+            goal: Goal::At(goal),
             lblk: 0,
             len: 1,
             tree: true,

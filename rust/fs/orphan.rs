@@ -59,6 +59,9 @@ use kernel::sync::{
 /// The numbers of the orphans: each one's `i_dtime` is the number before it.
 pub type List = KVVec<u32>;
 
+/// No orphan file has more blocks.
+const MAX_FILE_BLOCKS: u64 = 512;
+
 /// Blocks that [`add`] and [`remove`] change besides the inode's own: the super block, and the inode
 /// that is next in the list.
 pub const CREDITS: Credits = Credits(2);
@@ -156,12 +159,20 @@ fn process_all(sb: &SuperBlock, disk: &DiskSuperBlock) -> Result {
     }
 }
 
-/// Reads the list on the disk.
+/// Reads the list on the disk; nothing of one that is not right.
 fn load_list(sb: &SuperBlock, first: u32) -> Result {
     let mut list = lock(sb);
+    read_list(sb, first, &mut list).inspect_err(|_| list.clear())?;
+    list.reverse();
+    Ok(())
+}
+
+fn read_list(sb: &SuperBlock, first: u32, list: &mut List) -> Result {
+    let inodes = sb.data().geometry().inodes() as usize;
     let mut ino = first;
     while ino != 0 {
-        if !inode::is_for_users(sb, ino.into()) || position(&list, ino.into()).is_some() {
+        // One that is longer than that is a ring.
+        if !inode::is_for_users(sb, ino.into()) || list.len() >= inodes {
             let args = fmt!("not one that can be an orphan");
             return Err(corrupt(
                 sb,
@@ -173,7 +184,6 @@ fn load_list(sb: &SuperBlock, first: u32) -> Result {
         list.push(ino, GFP_KERNEL)?;
         ino = inode::next_orphan(sb, ino)?;
     }
-    list.reverse();
     Ok(())
 }
 
@@ -188,7 +198,11 @@ fn load_file(sb: &SuperBlock) -> Result {
         return Err(corrupt(sb, "orphan file", at, fmt!("not a file")));
     }
     let blocks = file.size() >> sb.block_bits();
-    for lblk in 0..u32::try_from(blocks).map_err(|_| EFBIG)? {
+    if blocks > MAX_FILE_BLOCKS {
+        let at = At::inode(ino.into(), 0);
+        return Err(corrupt(sb, "orphan file", at, fmt!("{} blocks", blocks)));
+    }
+    for lblk in 0..blocks as u32 {
         if let Place::Written(nr) = map::map_blocks(&file, lblk)?.place {
             load_block(&file, nr)?;
         }

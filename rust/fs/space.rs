@@ -149,15 +149,19 @@ pub fn trim(io: &Locked<RdaxFs>) -> Result {
     map::remove_blocks(io, from, map::END)
 }
 
-/// Zeroes what is between the end of the file and the end of its block, or `end` if that comes first.
+/// Zeroes what is between the end of the file and the end of its block, or `end` if that comes first. On
+/// the device as well, before the file is longer there: nobody shall read what was truncated.
 pub fn zero_tail(io: &Locked<RdaxFs>, end: u64) -> Result {
     let size = io.size();
     let end = end.min(size.next_multiple_of(1 << io.sb().block_bits()));
     if size >= end {
         return Ok(());
     }
-    let lock = io.invalidate_exclusive();
-    zero(io, &lock, size, end - size)
+    {
+        let lock = io.invalidate_exclusive();
+        zero(io, &lock, size, end - size)?;
+    }
+    io.write_and_wait(size as i64, end as i64 - 1)
 }
 
 /// Zeroes `len` bytes from `pos` on, where blocks hold anything else.

@@ -383,7 +383,7 @@ fn refcount(inode: &INode, block: &MetaBlock<'_, Attributes>) -> Result<u32> {
 /// Writes attributes to a new block.
 fn new_block(tx: &Transaction<'_>, inode: &INode, bytes: &[u8]) -> Result<BlockNr> {
     let request = alloc::Request {
-        goal: None,
+        goal: alloc::Goal::Inode,
         lblk: 0,
         len: 1,
         tree: false,

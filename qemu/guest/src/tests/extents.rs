@@ -24,6 +24,8 @@ pub fn tests() -> Vec<Test> {
         Test::new("extents::fallocate", ALL, fallocate),
         Test::new("extents::punch", ALL, punch),
         Test::new("extents::appends_are_contiguous", BOTH, appends_are_contiguous),
+        Test::new("extents::appends_in_turns", BOTH, appends_in_turns),
+        Test::bare("extents::small_groups", RAM, small_groups),
         Test::bare("extents::aligned_to_2_mib", DAX, aligned_to_2_mib),
         Test::bare("extents::across_groups", RAM, across_groups).seconds(300),
         Test::bare("extents::fill_with_one_file", ALL, fill_with_one_file).seconds(300),
@@ -319,6 +321,43 @@ fn appends_are_contiguous(bed: &mut Bed) -> Result<()> {
         &pattern(1, 0, (count * BLOCK) as usize),
         "the file",
     )
+}
+
+/// Files that grow at the same time, block by block, have room each: none needs a node for its extents.
+fn appends_in_turns(bed: &mut Bed) -> Result<()> {
+    let names = ["a", "b", "c"];
+    let files = names.iter().map(|name| bed.create(name)).collect::<Result<Vec<_>>>()?;
+    for n in 0..40 {
+        for (file, seed) in files.iter().zip(0..) {
+            file.write_all_at(&pattern(seed, n * BLOCK, 4096), n * BLOCK)?;
+        }
+    }
+    drop(files);
+    bed.again()?;
+    for (name, seed) in names.into_iter().zip(0..) {
+        let sectors = std::fs::metadata(bed.path(name))?.blocks();
+        ensure!(sectors == 40 * 8, "{name} has {sectors} sectors for 40 blocks");
+        same_bytes(&std::fs::read(bed.path(name))?, &pattern(seed, 0, 40 * 4096), name)?;
+    }
+    Ok(())
+}
+
+/// Files over many groups of a file system with a small journal give everything back.
+fn small_groups(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("100M", &["-g", "2048", "-J", "size=4"])?;
+    bed.mount()?;
+    let before = free(bed.dir())?;
+    let file = bed.create("file")?;
+    let there = free(bed.dir())?;
+    fs::fallocate(&file, FallocateFlags::empty(), 0, 60 << 20)?;
+    file.set_len(30 << 20)?;
+    file.set_len(0)?;
+    ensure!(free(bed.dir())? == there, "free {there:?} before, {:?} after", free(bed.dir())?);
+    fs::fallocate(&file, FallocateFlags::empty(), 0, 60 << 20)?;
+    drop(file);
+    std::fs::remove_file(bed.path("file"))?;
+    ensure!(free(bed.dir())? == before, "free {before:?} before, {:?} after", free(bed.dir())?);
+    Ok(())
 }
 
 /// Requests of 2 MiB and more are aligned on the device, on an image of plain mke2fs too; so are smaller

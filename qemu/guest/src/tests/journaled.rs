@@ -41,6 +41,16 @@ fn drop_pages() -> Result<()> {
     Ok(std::fs::write("/proc/sys/vm/drop_caches", "1")?)
 }
 
+/// What a file holds after a crash now and a mount by `fstype`, which replays the journal.
+fn after_crash(bed: &Bed, size: u64, fstype: &str, name: &str) -> Result<Vec<u8>> {
+    let copy = crash(bed, size)?;
+    let mount = copy.mount(fstype, "")?;
+    let found = std::fs::read(mount.dir().join(name))?;
+    mount.unmount()?;
+    copy.fsck()?;
+    Ok(found)
+}
+
 /// What was synced is in the journal and not in its place; it is read from there all the same, here and
 /// by who replays it.
 fn read_back(bed: &mut Bed) -> Result<()> {
@@ -77,9 +87,7 @@ fn read_back(bed: &mut Bed) -> Result<()> {
     expected[5_000..5_100].copy_from_slice(&pattern(3, 0, 100));
     expected[9_000..9_010].copy_from_slice(&pattern(3, 0, 10));
     same_bytes(&map.read(0, LEN), &expected, "changed in part")?;
-    let mount = crash(bed, 64 << 20)?.mount("ext4", "")?;
-    let found = std::fs::read(mount.dir().join("file"))?;
-    mount.unmount()?;
+    let found = after_crash(bed, 64 << 20, "ext4", "file")?;
     same_bytes(&found, &pattern(2, 0, LEN), "replayed")?;
     drop(map);
     same_bytes(&read_at(&file, 0, LEN)?, &expected, "in the end")?;
@@ -90,6 +98,7 @@ fn read_back(bed: &mut Bed) -> Result<()> {
 /// What was written before something that is committed is there after a crash, whole, with no sync of its
 /// own but that it was written back: in the other modes it may be in its place or not.
 fn before_metadata(bed: &mut Bed) -> Result<()> {
+    let fstype = &bed.config.fstype.clone();
     bed.mkfs("64M", &[])?;
     bed.mount_with(OPTIONS)?;
     let file = bed.create("file")?;
@@ -98,27 +107,19 @@ fn before_metadata(bed: &mut Bed) -> Result<()> {
     file.write_all_at(&pattern(2, 0, 50_000), 0)?;
     sys::sync_file_range(&file, 0, 50_000)?;
     // In the running transaction: a crash now has all of the old.
-    let mount = crash(bed, 64 << 20)?.mount(&bed.config.fstype, "")?;
-    let found = std::fs::read(mount.dir().join("file"))?;
+    let found = after_crash(bed, 64 << 20, fstype, "file")?;
     same_bytes(&found, &pattern(1, 0, 100_000), "before the commit")?;
-    mount.unmount()?;
     commit(bed)?;
-    let copy = crash(bed, 64 << 20)?;
-    let mount = copy.mount(&bed.config.fstype, "")?;
-    let found = std::fs::read(mount.dir().join("file"))?;
-    mount.unmount()?;
+    let found = after_crash(bed, 64 << 20, fstype, "file")?;
     let mut expected = pattern(1, 0, 100_000);
     expected[..50_000].copy_from_slice(&pattern(2, 0, 50_000));
     same_bytes(&found, &expected, "after the commit")?;
-    copy.fsck()?;
     // The time of the change is committed, and the data is not, when it is synced.
     file.write_all_at(&pattern(3, 0, 10_000), 0)?;
     commit(bed)?;
     file.sync_all()?;
     expected[..10_000].copy_from_slice(&pattern(3, 0, 10_000));
-    let mount = crash(bed, 64 << 20)?.mount(&bed.config.fstype, "")?;
-    let found = std::fs::read(mount.dir().join("file"))?;
-    mount.unmount()?;
+    let found = after_crash(bed, 64 << 20, fstype, "file")?;
     same_bytes(&found, &expected, "synced")?;
     drop(file);
     bed.judge()
@@ -140,12 +141,8 @@ fn freed(bed: &mut Bed) -> Result<()> {
     file.write_all_at(&pattern(2, 0, 40_000), 0)?;
     ensure!(attrs::place_of_byte(&file, 0)? == place, "the new file has other blocks");
     commit(bed)?;
-    let copy = crash(bed, 64 << 20)?;
-    let mount = copy.mount(&bed.config.fstype, "")?;
-    let found = std::fs::read(mount.dir().join("new"))?;
-    mount.unmount()?;
+    let found = after_crash(bed, 64 << 20, &bed.config.fstype, "new")?;
     same_bytes(&found, &vec![0; 40_000], "the new file, not written back")?;
-    copy.fsck()?;
     drop(file);
     bed.judge()
 }
@@ -194,9 +191,7 @@ fn space(bed: &mut Bed) -> Result<()> {
         "zeroing on the device",
     )?;
     file.sync_all()?;
-    let mount = crash(bed, 64 << 20)?.mount("ext4", "")?;
-    let found = std::fs::read(mount.dir().join("file"))?;
-    mount.unmount()?;
+    let found = after_crash(bed, 64 << 20, "ext4", "file")?;
     same_bytes(&found, &expected, "replayed")?;
     drop(file);
     bed.judge()
@@ -224,13 +219,10 @@ fn pointers(bed: &mut Bed) -> Result<()> {
         }
         file.set_len(500_000)?;
         file.sync_all()?;
-        let copy = crash(bed, 32 << 20)?;
+        let found = after_crash(bed, 32 << 20, "ext4", "file")?;
+        same_bytes(&found, &expected, "replayed")?;
         drop_pages()?;
         same_bytes(&read_at(&file, 0, 500_000)?, &expected, "read again")?;
-        let mount = copy.mount("ext4", "")?;
-        let found = std::fs::read(mount.dir().join("file"))?;
-        mount.unmount()?;
-        same_bytes(&found, &expected, "replayed")?;
         drop(file);
         bed.judge()?;
     }

@@ -42,11 +42,14 @@ pub fn tests() -> Vec<Test> {
         })
         .seconds(300),
         Test::bare("recovery::size_after_data", RAM, size_after_data),
+        Test::bare("recovery::direct_appends", RAM, direct_appends),
+        Test::bare("recovery::truncated_stays", RAM, truncated_stays),
         Test::bare("recovery::rewritten", RAM, rewritten),
         Test::bare("recovery::map_sync", DAX, map_sync),
         Test::bare("recovery::dax_flag", DAX, dax_flag),
         Test::bare("recovery::frozen", BOTH, frozen),
         Test::bare("recovery::fast_commit", RAM, fast_commit),
+        Test::bare("recovery::first_version", RAM, first_version),
         Test::bare("recovery::without_journal", BOTH, without_journal),
     ]
 }
@@ -483,6 +486,79 @@ fn frozen(bed: &mut Bed) -> Result<()> {
     ensure!(!copy.needs_recovery()?, "frozen, and still to be recovered");
     copy.fsck()?;
     fs::write(bed.path("later"), "x")?;
+    bed.judge()
+}
+
+/// Direct writes within one block that sync their data make the file longer for good.
+fn direct_appends(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(RARELY)?;
+    let flags = libc::O_DIRECT | libc::O_DSYNC;
+    let mut options = File::options();
+    let file = options.write(true).create(true).custom_flags(flags).open(bed.path("file"))?;
+    for n in 0..2 {
+        file.write_all_at(&Aligned::of(&pattern(n, 0, 512)), n * 512)?;
+    }
+    let mount = crash(bed, 64 << 20)?.mount("ext4", "")?;
+    let found = fs::read(mount.dir().join("file"))?;
+    mount.unmount()?;
+    same_bytes(&found, &[pattern(0, 0, 512), pattern(1, 0, 512)].concat(), "file")?;
+    drop(file);
+    bed.judge()
+}
+
+/// What was truncated does not come back when the file is longer again, and its pages are not written.
+fn truncated_stays(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &[])?;
+    bed.mount_with(RARELY)?;
+    let direct = OFlags::DIRECT.bits() as i32;
+    let grow: [&dyn Fn(&Path) -> Result<()>; 2] =
+        [&|path| Ok(File::options().write(true).open(path)?.set_len(4096)?), &|path| {
+            let file = File::options().write(true).custom_flags(direct).open(path)?;
+            Ok(file.write_all_at(&Aligned::new(4096, 0), 8192)?)
+        }];
+    for (n, grow) in grow.iter().enumerate() {
+        let path = bed.path(format!("file{n}"));
+        fs::write(&path, pattern(1, 0, 4096))?;
+        File::open(&path)?.sync_all()?;
+        File::options().write(true).open(&path)?.set_len(100)?;
+        grow(&path)?;
+        // Commits what there is, and writes no data back but its own.
+        let other = bed.create("other")?;
+        other.set_len(n as u64 + 1)?;
+        other.sync_all()?;
+        let mount = crash(bed, 64 << 20)?.mount("ext4", "")?;
+        let found = fs::read(mount.dir().join(format!("file{n}")))?;
+        mount.unmount()?;
+        let mut expected = pattern(1, 0, 100);
+        expected.resize(found.len(), 0);
+        ensure!(found.len() >= 4096, "{} bytes", found.len());
+        same_bytes(&found, &expected, "longer again")?;
+    }
+    bed.judge()
+}
+
+/// A journal of the format that knew no features, and in which nothing that is freed could be revoked.
+fn first_version(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("64M", &["-O", "^metadata_csum,^64bit,^orphan_file,^metadata_csum_seed"])?;
+    let said = bed.image.ask("bmap <8> 0")?;
+    let block: u64 = said.split_whitespace().last().context("no block")?.parse()?;
+    // The last byte of `h_blocktype`.
+    ensure!(
+        bed.image.peek(block * 4096 + 7, 1)? == [4],
+        "{block} is not the journal's super block"
+    );
+    bed.image.poke(block * 4096 + 7, &[3])?;
+    refused(bed.try_mount(""), Errno::INVAL, "mounting")?;
+    bed.mount_with("ro")?;
+    for _ in 0..2 {
+        ensure!(bed.mounted().remount("rw").is_err(), "it can be written to");
+    }
+    bed.unmount()?;
+    bed.image.poke(block * 4096 + 7, &[4])?;
+    bed.mount()?;
+    fs::create_dir(bed.path("dir"))?;
+    fs::remove_dir(bed.path("dir"))?;
     bed.judge()
 }
 

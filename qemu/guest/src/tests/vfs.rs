@@ -277,8 +277,15 @@ open(top + '/dir/file', 'w').write('another')
 assert at(file) == -116, at(file)
 file.raw = file.raw[:8] + b'\\xff' * 128
 assert at(file) == -116, at(file)
+# Of an inode that was never in use.
+file.raw = file.raw[:8] + (5000).to_bytes(4, 'little') + bytes(124)
+assert at(file) == -116, at(file)
 ";
-    python(lines, bed.dir()).map(|_| ())
+    python(lines, bed.dir())?;
+    let log = bed.log();
+    let blamed = log.iter().find(|line| line.contains("inode 5000"));
+    ensure!(blamed.is_none(), "the image is blamed for a wrong handle: {blamed:?}");
+    Ok(())
 }
 
 fn leases(bed: &mut Bed) -> Result<()> {
