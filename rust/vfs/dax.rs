@@ -29,7 +29,8 @@ use super::{
     mode::{
         DaxToken,
         InvalidateExclusive,
-        InvalidateShared, //
+        InvalidateShared,
+        Stable, //
     },
     FileSystem,
     SuperBlock, //
@@ -221,14 +222,18 @@ impl<T: aspace::Operations> DaxToken<'_, T> {
     /// nobody else, such as DMA, uses them: after that their blocks may be freed.
     ///
     /// Dirty entries of the range are forgotten: flush them first. `invalidate_lock` is released while
-    /// waiting, and held again on return; what was stored then is flushed as well. Only a signal ends the wait early, with [`ERESTARTSYS`].
+    /// waiting, and held again on return; what was stored then is flushed as well. Only a signal ends the
+    /// wait early, with [`ERESTARTSYS`]. [`EIO`] if it is that of another inode.
     pub fn break_layout(
         &self,
         _io: &Locked<T>,
-        _invalidate: &mut InvalidateExclusive<'_, T>,
+        invalidate: &mut InvalidateExclusive<'_, T>,
         pos: u64,
         last: u64,
     ) -> Result {
+        if !core::ptr::eq(self.inode(), invalidate.inode()) {
+            return Err(EIO);
+        }
         let last = i64::try_from(last).unwrap_or(i64::MAX);
         // SAFETY: The inode is valid, and `invalidate_lock` is held exclusively; the callback releases
         // and takes exactly that.

@@ -511,24 +511,24 @@ fn direct_appends(bed: &mut Bed) -> Result<()> {
 fn truncated_stays(bed: &mut Bed) -> Result<()> {
     bed.mkfs("64M", &[])?;
     bed.mount_with(RARELY)?;
-    let direct = OFlags::DIRECT.bits() as i32;
-    let grow: [&dyn Fn(&Path) -> Result<()>; 2] =
-        [&|path| Ok(File::options().write(true).open(path)?.set_len(4096)?), &|path| {
-            let file = File::options().write(true).custom_flags(direct).open(path)?;
-            Ok(file.write_all_at(&Aligned::new(4096, 0), 8192)?)
-        }];
-    for (n, grow) in grow.iter().enumerate() {
-        let path = bed.path(format!("file{n}"));
+    for by_writing in [false, true] {
+        let name = format!("file-{by_writing}");
+        let path = bed.path(&name);
         fs::write(&path, pattern(1, 0, 4096))?;
-        File::open(&path)?.sync_all()?;
-        File::options().write(true).open(&path)?.set_len(100)?;
-        grow(&path)?;
+        let file = File::options().write(true).custom_flags(libc::O_DIRECT).open(&path)?;
+        file.sync_all()?;
+        file.set_len(100)?;
+        if by_writing {
+            file.write_all_at(&Aligned::new(4096, 0), 8192)?;
+        } else {
+            file.set_len(4096)?;
+        }
         // Commits what there is, and writes no data back but its own.
         let other = bed.create("other")?;
-        other.set_len(n as u64 + 1)?;
+        other.set_len(1)?;
         other.sync_all()?;
         let mount = crash(bed, 64 << 20)?.mount("ext4", "")?;
-        let found = fs::read(mount.dir().join(format!("file{n}")))?;
+        let found = fs::read(mount.dir().join(&name))?;
         mount.unmount()?;
         let mut expected = pattern(1, 0, 100);
         expected.resize(found.len(), 0);
