@@ -11,7 +11,8 @@
 //! so that files that grow at the same time do not take turns block by block.
 //! Runs of 2 MiB and more, and of 256 KiB and more that begin another 2 MiB of their file, go where they
 //! can be mapped by huge pages: where the block on the device has the same place within 2 MiB as the block
-//! in the file, with room for all 2 MiB. The next run of the file has its goal right behind.
+//! in the file, with room for all 2 MiB. The next run of the file has its goal right behind. What is as
+//! long as a stripe of the array that `mke2fs` was told of begins with one, if the file does there.
 
 use super::{
     error::{
@@ -165,15 +166,38 @@ fn find(tx: &Transaction<'_>, inode: &INode, request: Request, len: u32) -> Resu
         len,
     };
     let huge = NonZero::new((SZ_2M >> sb.block_bits()) as u32);
-    let aligned = match huge.filter(|huge| request.fills(len, *huge)) {
-        Some(huge) => search.aligned(huge, request.lblk)?,
-        None => None,
-    };
-    let found = match aligned {
-        Some(run) => Some(run),
-        None => search.anywhere()?,
-    };
-    found.ok_or(ENOSPC)
+    if let Some(huge) = huge.filter(|huge| request.fills(len, *huge)) {
+        // Whatever the image says of its stride, only the device counts.
+        let device = data
+            .dax
+            .as_ref()
+            .map_or(0, |dax| dax.start() >> sb.block_bits());
+        let unit = Unit {
+            blocks: huge,
+            origin: device,
+            least: huge.get(),
+            groups: usize::MAX,
+        };
+        if let Some(run) = search.aligned(unit, request.lblk)? {
+            return Ok(run);
+        }
+    }
+    for stripe in geometry.stripes() {
+        let begins = request.lblk % stripe == 0 && !search.grows;
+        if request.tree || !begins || len < stripe.get() {
+            continue;
+        }
+        let unit = Unit {
+            blocks: stripe,
+            origin: 0,
+            least: len,
+            groups: 4,
+        };
+        if let Some(run) = search.aligned(unit, request.lblk)? {
+            return Ok(run);
+        }
+    }
+    search.anywhere()?.ok_or(ENOSPC)
 }
 
 /// How many of `len` blocks the current task may have: of those that are free, all for a `tree`, else
@@ -199,6 +223,19 @@ fn available(sb: &SuperBlock, len: u32, tree: bool) -> u32 {
 fn group_of_inode(data: &SuperData, inode: &INode) -> u32 {
     let ino = u32::try_from(inode.ino()).unwrap_or(1);
     data.geometry().inode(ino).map_or(0, |place| place.group)
+}
+
+/// What a run is to be aligned to.
+#[derive(Clone, Copy)]
+struct Unit {
+    /// The blocks of a unit.
+    blocks: NonZero<u32>,
+    /// What block 0 is in its unit.
+    origin: u64,
+    /// A shorter run is none.
+    least: u32,
+    /// How many groups are searched.
+    groups: usize,
 }
 
 /// A search for free blocks.
@@ -229,24 +266,21 @@ impl<'t> Search<'t> {
         }
     }
 
-    /// A run that is aligned as `lblk` is, where whole units of `huge` blocks are free: of such units, or
-    /// of what was wanted.
-    fn aligned(&self, huge: NonZero<u32>, lblk: u32) -> Result<Option<BlockRun>> {
-        let bits = self.tx.sb().block_bits();
-        let device = self.data.dax.as_ref().map_or(0, |dax| dax.start() >> bits);
-        for group in self.groups(huge.get()) {
+    /// A run that is aligned as `lblk` is, where whole units are free: of such units, or of what was wanted.
+    fn aligned(&self, unit: Unit, lblk: u32) -> Result<Option<BlockRun>> {
+        for group in self.groups(unit.least).take(unit.groups) {
             let first = self.data.geometry().group_blocks(group.nr());
             let first = first.map_or(0, |run| run.start().get());
-            // Whatever the image says of its stride, only the device counts.
-            let place = first.wrapping_add(device) % NonZero::<u64>::from(huge);
+            let place = first.wrapping_add(unit.origin) % NonZero::<u64>::from(unit.blocks);
             let align = Align {
-                unit: huge,
-                phase: place as u32 + huge.get() - lblk % huge,
+                unit: unit.blocks,
+                phase: place as u32 + unit.blocks.get() - lblk % unit.blocks,
             };
             let goal = self.goal_in(group);
             let found = self.take(group, |bits, all| {
-                let run = bitmap::find_aligned(bits, all, goal, self.len.max(huge.get()), align)?;
-                Some(run.start..run.end.min(run.start.saturating_add(self.len)))
+                let run = bitmap::find_aligned(bits, all, goal, self.len.max(unit.least), align)?;
+                let end = run.end.min(run.start.saturating_add(self.len));
+                (run.end - run.start >= unit.least).then_some(run.start..end)
             })?;
             if found.is_some() {
                 return Ok(found);

@@ -229,6 +229,9 @@ pub fn fill_super(
     if options.acl() {
         sb.set_posix_acl();
     }
+    if !options.journals_data() {
+        sb.set_cgroup_writeback();
+    }
     let runs = journal.as_ref().map_or(&[][..], Journal::runs);
     let groups = Groups::load(sb, &geometry, runs).map_err(|error| match error {
         LoadError::Corrupt(nr, error) => {

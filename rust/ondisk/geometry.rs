@@ -81,6 +81,7 @@ pub struct Geometry {
     first_ino: u32,
     want_extra_isize: u16,
     groups_per_flex: u32,
+    stripes: [u32; 2],
     first_meta_bg: u32,
     reserved_gdt_blocks: u16,
     backup_bgs: [u32; 2],
@@ -175,6 +176,7 @@ impl Geometry {
             },
             want_extra_isize,
             groups_per_flex,
+            stripes: [sb.raid_stripe_width.get(), sb.raid_stride.get().into()],
             first_meta_bg: sb.first_meta_bg.get(),
             reserved_gdt_blocks: sb.reserved_gdt_blocks.get(),
             backup_bgs: sb.backup_bgs.map(|group| group.get()),
@@ -339,6 +341,16 @@ impl Geometry {
     /// Bytes of a group descriptor.
     pub fn desc_size(&self) -> u16 {
         self.desc_size
+    }
+
+    /// Blocks of a full stripe of the array below, and those on one of its disks, as far as the super block
+    /// has them (`mke2fs -E stripe_width=,stride=`).
+    pub fn stripes(&self) -> impl Iterator<Item = NonZero<u32>> + '_ {
+        let useful = |blocks: &u32| *blocks > 1 && *blocks <= self.blocks_per_group();
+        self.stripes
+            .into_iter()
+            .filter(useful)
+            .filter_map(NonZero::new)
     }
 
     /// How many consecutive groups keep their bitmaps and inode tables together; 1 without `flex_bg`.

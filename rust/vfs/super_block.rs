@@ -232,6 +232,12 @@ impl<T: FileSystem> SuperBlock<T, New> {
         unsafe { (*self.as_ptr()).s_flags |= bindings::SB_POSIXACL };
     }
 
+    /// Has writeback of the page cache counted for the control groups whose data it is.
+    pub fn set_cgroup_writeback(&mut self) {
+        // SAFETY: The mounting task is the only user.
+        unsafe { (*self.as_ptr()).s_iflags |= bindings::SB_I_CGROUPWB as usize };
+    }
+
     /// Sets the first and the last second that a time can be in, and the nanoseconds that times are
     /// multiples of.
     pub fn set_time_range(&mut self, min: i64, max: i64, granularity: u32) {

@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("extents::appends_are_contiguous", BOTH, appends_are_contiguous),
         Test::new("extents::appends_in_turns", BOTH, appends_in_turns),
         Test::bare("extents::small_groups", RAM, small_groups),
+        Test::bare("extents::aligned_to_stripes", BOTH, aligned_to_stripes),
         Test::bare("extents::aligned_to_2_mib", DAX, aligned_to_2_mib),
         Test::bare("extents::across_groups", RAM, across_groups).seconds(300),
         Test::bare("extents::fill_with_one_file", ALL, fill_with_one_file).seconds(300),
@@ -358,6 +359,24 @@ fn small_groups(bed: &mut Bed) -> Result<()> {
     std::fs::remove_file(bed.path("file"))?;
     ensure!(free(bed.dir())? == before, "free {before:?} before, {:?} after", free(bed.dir())?);
     Ok(())
+}
+
+/// Files of a stripe and more begin with one, and those of a disk's part of it with that.
+fn aligned_to_stripes(bed: &mut Bed) -> Result<()> {
+    bed.mkfs("100M", &["-E", "stride=8,stripe_width=24"])?;
+    bed.mount()?;
+    let sizes = [(1, 1), (8, 8), (9, 8), (24, 24), (100, 24), (5, 1), (16, 8)];
+    for (n, (blocks, _)) in sizes.iter().enumerate() {
+        let data = pattern(n as u64, 0, blocks * 4096);
+        bed.create(&format!("file-{n}"))?.write_all_at(&data, 0)?;
+    }
+    bed.unmount()?;
+    for (n, (blocks, unit)) in sizes.iter().enumerate() {
+        let found = extents(bed, &format!("file-{n}"))?;
+        let first = found.first().context("no extent")?;
+        ensure!(first.1 % unit == 0, "{blocks} blocks at {}, not a multiple of {unit}", first.1);
+    }
+    bed.mount()
 }
 
 /// Requests of 2 MiB and more are aligned on the device, on an image of plain mke2fs too; so are smaller

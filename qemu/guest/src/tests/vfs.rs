@@ -25,6 +25,7 @@ pub fn tests() -> Vec<Test> {
         Test::new("vfs::sync_and_dirsync", RAM, sync_and_dirsync),
         Test::new("vfs::idmapped", RAM, idmapped),
         Test::new("vfs::handles", RAM, handles),
+        Test::new("vfs::control_groups", RAM, control_groups),
         Test::new("vfs::leases", BOTH, leases),
         Test::new("vfs::swap_file", RAM, swap_file),
         Test::new("vfs::swap_file_refused", DAX, |bed| refuse_swap(bed, false)),
@@ -246,6 +247,29 @@ fn idmapped(bed: &mut Bed) -> Result<()> {
         let unmapped = chown(other.join("dir"), Some(7), None);
         refused(unmapped, Errno::OVERFLOW, "an owner that the mount does not know")
     })
+}
+
+/// What is written back is counted for the control group that has written it.
+fn control_groups(bed: &mut Bed) -> Result<()> {
+    let base = Path::new(SCRATCH).join("cgroup");
+    std::fs::create_dir_all(&base)?;
+    let (at, file) = (text(&base), text(&bed.path("file")));
+    stage::run("mount", &["-t", "cgroup2", "cgroup2", &at])?;
+    let script = format!(
+        "set -e; echo +memory +io >{at}/cgroup.subtree_control; mkdir -p {at}/writer
+        echo $$ >{at}/writer/cgroup.procs
+        dd if=/dev/zero of={file} bs=1M count=4 status=none
+        echo $$ >{at}/cgroup.procs
+        sync {file}; cat {at}/writer/io.stat"
+    );
+    let said = stage::run("sh", &["-c", &script]);
+    let _ = std::fs::remove_dir(base.join("writer"));
+    stage::run("umount", &[&at])?;
+    let said = said?;
+    let written = said.split_whitespace().filter_map(|word| word.strip_prefix("wbytes="));
+    let written: u64 = written.filter_map(|number| number.parse::<u64>().ok()).sum();
+    ensure!(written >= 4 << 20, "{written} of 4 MiB counted: {said:?}");
+    Ok(())
 }
 
 /// A file found again by its handle, and not once it is gone.
