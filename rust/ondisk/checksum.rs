@@ -62,9 +62,82 @@ impl Csum {
         self.with(&(u64::from(ino) | u64::from(generation) << 32).to_le_bytes())
     }
 
+    /// What the checksum `value` becomes when `old`, which `after` more bytes follow, is replaced by
+    /// `new` of the same length. The other bytes are not looked at: if one of them is not what it was,
+    /// the new checksum is as wrong as the old one.
+    ///
+    /// A crc is linear: it changes by that of the difference, moved over what follows by multiplying
+    /// with a power of x.
+    #[must_use]
+    pub fn replaced(self, value: u32, old: &[u8], new: &[u8], after: usize) -> u32 {
+        let mut difference = [0; 64];
+        let mut crc = 0;
+        for (old, new) in old.chunks(64).zip(new.chunks(64)) {
+            for ((to, old), new) in difference.iter_mut().zip(old).zip(new) {
+                *to = old ^ new;
+            }
+            crc = (self.update)(crc, difference.get(..old.len()).unwrap_or_default());
+        }
+        value ^ power::moved(crc, after)
+    }
+
     /// The checksum of what came so far.
     pub const fn value(self) -> u32 {
         self.seed
+    }
+}
+
+/// Remainders modulo the polynomial of crc32c. As in the checksum itself, the highest bit is the lowest
+/// power of x.
+mod power {
+    /// The polynomial, without its highest power.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    /// 1.
+    const ONE: u32 = 1 << 31;
+    /// As many bytes as the first table goes.
+    const STEP: usize = 64;
+
+    /// Moving over 0 to 63 bytes, and over none, one, two... times 64 bytes: a block has 64 KiB at most.
+    static BYTES: [u32; STEP] = powers(times_x(ONE, 8));
+    static STEPS: [u32; 1024] = powers(times_x(ONE, 8 * STEP));
+
+    /// `a` times x, `count` times.
+    const fn times_x(mut a: u32, count: usize) -> u32 {
+        let mut nr = 0;
+        while nr < count {
+            a = (a >> 1) ^ (POLYNOMIAL & (a & 1).wrapping_neg());
+            nr += 1;
+        }
+        a
+    }
+
+    /// `a` times `b`.
+    const fn product(a: u32, mut b: u32) -> u32 {
+        let (mut sum, mut rest) = (0, a);
+        while rest != 0 {
+            sum ^= b & (rest >> 31).wrapping_neg();
+            b = times_x(b, 1);
+            rest <<= 1;
+        }
+        sum
+    }
+
+    /// The powers of `base`, from that of zero on.
+    const fn powers<const N: usize>(base: u32) -> [u32; N] {
+        let mut powers = [ONE; N];
+        let mut nr = 1;
+        while nr < N {
+            powers[nr] = product(base, powers[nr - 1]);
+            nr += 1;
+        }
+        powers
+    }
+
+    /// The crc of something that `bytes` zeros follow, whose own is `crc`.
+    pub(super) fn moved(crc: u32, bytes: usize) -> u32 {
+        let (steps, bytes) = (STEPS.get(bytes / STEP), BYTES.get(bytes % STEP));
+        let steps = steps.map_or(0, |power| product(crc, *power));
+        bytes.map_or(0, |power| product(steps, *power))
     }
 }
 
