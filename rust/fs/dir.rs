@@ -3,8 +3,8 @@
 //! Directories: finding, adding, changing and removing entries.
 //!
 //! What is in the blocks is the business of [`ondisk::directory`]; here they are read, written and
-//! allocated. Invariant: each block below `i_size` is mapped, and is a private copy while it is looked
-//! at or changed. Who changes a directory holds its `i_rwsem` exclusively, who reads it holds it shared.
+//! allocated. Invariant: each block below `i_size` is mapped. Who changes a directory holds its `i_rwsem`
+//! exclusively, who reads it holds it shared.
 
 use kernel::sync::atomic::Relaxed;
 
@@ -34,6 +34,7 @@ use crate::{
         dir::{
             self,
             FileType,
+            Patch,
             MAX_NAME, //
         },
         directory::{
@@ -362,6 +363,18 @@ impl Store for Editor<'_> {
     fn write(&mut self, _block: u32, bytes: Self::Block) -> Result {
         self.appended = None;
         bytes.commit()
+    }
+
+    fn patch(&mut self, block: u32, view: View, patch: &Patch) -> Result {
+        self.appended = None;
+        let dir = self.reader.dir;
+        let sealing = match map::csum(dir) {
+            Some(csum) => self.layout().format().sealing(&view, patch, csum),
+            None => Ok(None),
+        };
+        let sealing = sealing.map_err(|error| self.error(block, error))?;
+        let checksum = sealing.iter().map(|(at, bytes)| (*at, &bytes[..]));
+        view.patch(self.tx, dir, Iterator::chain(patch.pieces(), checksum))
     }
 
     fn set_indexed(&mut self) {

@@ -4,7 +4,8 @@
 //!
 //! Invariant: the bytes in a [`Block`] or a [`MetaBlock`] were found right by their [`Format`] when
 //! they were read, and nobody else can change them. Those of a [`MetaBlock`] get into the buffer
-//! cache by [`commit`](MetaBlock::commit) alone, which seals them first.
+//! cache by [`commit`](MetaBlock::commit) alone, which seals them first; a few bytes of a block that is in
+//! [`View`] are changed in place, with a checksum that follows.
 
 use super::{
     error::{
@@ -120,6 +121,17 @@ impl View {
         let (buffer, _) = copy(sb, owner, nr, format)?;
         Ok(Self { buffer })
     }
+
+    /// Changes the bytes that `pieces` say, one of which is to be the checksum. As for
+    /// [`MetaBlock::read`].
+    pub fn patch<'a>(
+        &self,
+        tx: &Transaction<'_>,
+        owner: &INode,
+        pieces: impl Iterator<Item = (usize, &'a [u8])> + Clone,
+    ) -> Result {
+        tx.write_pieces(&self.buffer, pieces, Some(owner))
+    }
 }
 
 impl Bytes for View {
@@ -131,6 +143,10 @@ impl Bytes for View {
         let mut bytes = [0; N];
         self.buffer.read_at(offset, &mut bytes).ok()?;
         Some(bytes)
+    }
+
+    fn copy_at(&self, offset: usize, to: &mut [u8]) -> Option<()> {
+        self.buffer.read_at(offset, to).ok()
     }
 }
 

@@ -13,6 +13,9 @@ pub trait Bytes {
     /// The `N` bytes at `offset`, or nothing if they are not all there.
     fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
+    /// Copies the bytes at `offset` to `to`, or nothing if they are not all there.
+    fn copy_at(&self, offset: usize, to: &mut [u8]) -> Option<()>;
+
     /// Whether the bytes at `offset` are those of `expected`.
     fn is_at(&self, offset: usize, expected: &[u8]) -> bool {
         let mut rest = expected;
@@ -35,5 +38,10 @@ impl<T: AsRef<[u8]>> Bytes for T {
     #[inline]
     fn read_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.as_ref().get(offset..)?.first_chunk().copied()
+    }
+
+    fn copy_at(&self, offset: usize, to: &mut [u8]) -> Option<()> {
+        to.copy_from_slice(self.as_ref().get(offset..)?.get(..to.len())?);
+        Some(())
     }
 }

@@ -34,6 +34,9 @@ const MIN_RECORD: usize = 12;
 /// `det_reserved_ft`: the type of the record with the checksum.
 const TAIL_TYPE: u8 = 0xde;
 
+/// Bytes of the longest record that is no longer than its name needs.
+const MAX_RECORD: usize = record_len(MAX_NAME);
+
 /// Bytes of a record for a name of `len` bytes.
 const fn record_len(len: usize) -> usize {
     (HEADER + len + 3) & !3
@@ -203,7 +206,7 @@ impl Format {
     /// Its records tell, since a leaf's leave room for the checksum and an index block's do not. Without
     /// checksums all blocks pass for leaves, and it makes no difference to those who read entries.
     pub fn kind<B: Bytes>(&self, block: &B) -> Kind {
-        let len = |offset| self.header(block, offset).map(|record| record.len);
+        let len = |offset| self.record(block, offset).map(|record| record.len);
         if !self.csum {
             Kind::Leaf
         } else if len(0) == Some(self.size) {
@@ -225,7 +228,7 @@ impl Format {
 
     /// The entry at `offset`, of which is known that it is there.
     pub(super) fn entry_at<'a>(&self, block: &'a [u8], offset: usize) -> Result<DirEntry<'a>> {
-        self.header(&block, offset)
+        self.record(&block, offset)
             .and_then(|record| record.entry(block))
             .ok_or(Error::TooSmall)
     }
@@ -254,19 +257,31 @@ impl Format {
         Ok(None)
     }
 
+    /// Adds an entry to a copy of a block, as [`Self::inserting`] says.
+    pub fn insert(&self, block: &mut [u8], name: &[u8], ino: u32, file_type: FileType) -> Result {
+        self.inserting(&block, name, ino, file_type)?.apply(block);
+        Ok(())
+    }
+
     /// Adds an entry, wherever there is room. Nobody looks whether the name is there already.
     ///
     /// [`Error::Full`] if there is no room, as there is none in an index block.
-    pub fn insert(&self, block: &mut [u8], name: &[u8], ino: u32, file_type: FileType) -> Result {
-        if self.kind(&block) != Kind::Leaf {
+    pub fn inserting<B: Bytes>(
+        &self,
+        block: &B,
+        name: &[u8],
+        ino: u32,
+        file_type: FileType,
+    ) -> Result<Patch> {
+        if self.kind(block) != Kind::Leaf {
             return Err(Error::Full);
         }
         if name.is_empty() || name.len() > MAX_NAME {
             return Err(Error::TooLarge);
         }
         let need = record_len(name.len());
-        let mut records = self.records(&block);
-        while let Some(mut record) = records.next(&block)? {
+        let mut records = self.records(block);
+        while let Some(mut record) = records.next(block)? {
             let used = record.used();
             if record.len < used + need {
                 continue;
@@ -281,13 +296,14 @@ impl Format {
             };
             if used > 0 {
                 record.len = used;
-                self.put(block, &record);
             } else {
                 new.offset = record.offset;
             }
-            self.put(block, &new);
-            put(block, new.name_at(), name);
-            return Ok(());
+            let mut patch = Patch::at(new.offset, HEADER + name.len());
+            patch.before = (used > 0).then(|| (record.offset, self.header(&record)));
+            put(&mut patch.bytes, 0, &self.header(&new));
+            put(&mut patch.bytes, HEADER, name);
+            return Ok(patch);
         }
         Err(Error::Full)
     }
@@ -295,40 +311,61 @@ impl Format {
     /// Removes the entry at `offset`: its room goes to the one before it.
     ///
     /// What it said is overwritten.
-    pub fn remove(&self, block: &mut [u8], offset: usize) -> Result {
-        let (before, mut gone) = self.record_at(block, offset)?;
-        if let Some(name) = block.get_mut(offset..offset + gone.used()) {
-            name.fill(0);
-        }
+    pub fn removing<B: Bytes>(&self, block: &B, offset: usize) -> Result<Patch> {
+        let (before, gone) = self.record_at(block, offset)?;
+        let mut patch = Patch::at(offset, gone.used());
         match before {
             Some(mut before) => {
                 before.len += gone.len;
-                self.put(block, &before);
+                patch.before = Some((before.offset, self.header(&before)));
             }
             None => {
-                gone = Record {
-                    offset: gone.offset,
+                let free = Record {
                     len: gone.len,
                     ..Record::FREE
                 };
-                self.put(block, &gone);
+                put(&mut patch.bytes, 0, &self.header(&free));
             }
         }
-        Ok(())
+        Ok(patch)
     }
 
     /// Makes the entry at `offset` name another inode.
-    pub fn set_ino(
+    pub fn setting_ino<B: Bytes>(
         &self,
-        block: &mut [u8],
+        block: &B,
         offset: usize,
         ino: u32,
         file_type: FileType,
-    ) -> Result {
+    ) -> Result<Patch> {
         let (_, mut record) = self.record_at(block, offset)?;
         (record.ino, record.file_type) = (ino, file_type as u8);
-        self.put(block, &record);
-        Ok(())
+        let mut patch = Patch::at(offset, HEADER);
+        put(&mut patch.bytes, 0, &self.header(&record));
+        Ok(patch)
+    }
+
+    /// What [`Self::seal`] would put into the leaf `block` after `patch`, and where, as far as what was
+    /// there before is right: only what changes is looked at. Nothing if leaves have no checksum.
+    pub fn sealing<B: Bytes>(
+        &self,
+        block: &B,
+        patch: &Patch,
+        csum: Csum,
+    ) -> Result<Option<(usize, [u8; 4])>> {
+        if !self.csum {
+            return Ok(None);
+        }
+        let at = self.size - size_of::<u32>();
+        let mut value = u32::from_le_bytes(block.read_at(at).ok_or(Error::TooSmall)?);
+        for (at, new) in patch.pieces() {
+            let mut old = [0; MAX_RECORD];
+            let old = old.get_mut(..new.len()).ok_or(Error::TooSmall)?;
+            block.copy_at(at, old).ok_or(Error::TooSmall)?;
+            let after = self.leaf_end().checked_sub(at + new.len());
+            value = csum.replaced(value, old, new, after.ok_or(Error::TooSmall)?);
+        }
+        Ok(Some((at, value.to_le_bytes())))
     }
 
     /// Whether there are no entries but `.` and `..`.
@@ -500,10 +537,10 @@ impl Format {
     }
 
     /// The record at `offset`, which must be one in use, and the one before it.
-    fn record_at(&self, block: &[u8], offset: usize) -> Result<(Option<Record>, Record)> {
+    fn record_at<B: Bytes>(&self, block: &B, offset: usize) -> Result<(Option<Record>, Record)> {
         let mut before = None;
-        let mut records = self.records(&block);
-        while let Some(record) = records.next(&block)? {
+        let mut records = self.records(block);
+        while let Some(record) = records.next(block)? {
             if record.offset == offset && record.ino != 0 {
                 return Ok((before, records.sound(record)?));
             }
@@ -513,7 +550,7 @@ impl Format {
     }
 
     /// Reads the header of a record and checks nothing.
-    fn header<B: Bytes>(&self, block: &B, offset: usize) -> Option<Record> {
+    fn record<B: Bytes>(&self, block: &B, offset: usize) -> Option<Record> {
         // In one piece, since this is done for every record that is passed.
         let header = u64::from_le_bytes(block.read_at(offset)?);
         let len = match usize::from((header >> 32) as u16) {
@@ -532,13 +569,51 @@ impl Format {
 
     /// Writes the header of a record.
     fn put(&self, block: &mut [u8], record: &Record) {
+        put(block, record.offset, &self.header(record));
+    }
+
+    /// The header of a record.
+    fn header(&self, record: &Record) -> [u8; HEADER] {
         let [i0, i1, i2, i3] = record.ino.to_le_bytes();
         let [l0, l1, ..] = record.len.min(0xffff).to_le_bytes();
         let [name_len, ..] = record.name_len.to_le_bytes();
         // Where types are not told, their place is the upper half of the name's length.
         let file_type = if self.filetype { record.file_type } else { 0 };
-        let header = [i0, i1, i2, i3, l0, l1, name_len, file_type];
-        put(block, record.offset, &header);
+        [i0, i1, i2, i3, l0, l1, name_len, file_type]
+    }
+}
+
+/// What a change makes of a block: of one record, and of the header of the one before it.
+pub struct Patch {
+    before: Option<(usize, [u8; HEADER])>,
+    at: usize,
+    len: usize,
+    bytes: [u8; MAX_RECORD],
+}
+
+impl Patch {
+    /// Zeros in place of `len` bytes at `at`.
+    fn at(at: usize, len: usize) -> Self {
+        Self {
+            before: None,
+            at,
+            len,
+            bytes: [0; MAX_RECORD],
+        }
+    }
+
+    /// The new bytes, and where they go.
+    pub fn pieces(&self) -> impl Iterator<Item = (usize, &[u8])> + Clone {
+        let before = self.before.iter().map(|(at, header)| (*at, &header[..]));
+        let bytes = self.bytes.get(..self.len).unwrap_or_default();
+        before.chain([(self.at, bytes)])
+    }
+
+    /// Changes a copy of the block.
+    pub fn apply(&self, block: &mut [u8]) {
+        for (at, bytes) in self.pieces() {
+            put(block, at, bytes);
+        }
     }
 }
 
@@ -572,7 +647,7 @@ impl Records {
         if self.offset >= self.end {
             return Ok(None);
         }
-        let record = self.format.header(block, self.offset);
+        let record = self.format.record(block, self.offset);
         let record = record.ok_or(Error::TooSmall)?;
         // Both are at most 64 KiB.
         let next = self.offset + record.len;

@@ -6,8 +6,9 @@
 //! ([`super::htree`]). A new one has one block; when that is full it gets an index, if the file system
 //! has such, and from then on no change looks at more than a few of its blocks.
 //!
-//! The blocks are read and changed through a [`Store`]. As with extent trees ([`super::tree`]), a change
-//! works on private copies, and what can fail comes before the first [`Store::write`].
+//! The blocks are read and changed through a [`Store`]. As with extent trees ([`super::tree`]), what can
+//! fail comes before the first [`Store::write`]. A change of one leaf, as most are, is a [`Patch`] to the
+//! bytes that become others; what changes more of a block works on private copies.
 //!
 //! # Positions
 //!
@@ -28,7 +29,9 @@ use super::bytes::Bytes;
 use super::dir::{
     FileType,
     Format,
-    Found, //
+    Found,
+    Kind,
+    Patch, //
 };
 use super::feature::{
     Compat,
@@ -145,6 +148,10 @@ pub trait Store: Read<Block: AsMut<[u8]>> {
     /// checksum in ([`Format::seal`]).
     fn write(&mut self, block: u32, bytes: Self::Block) -> Result<(), Self::Error>;
 
+    /// Puts what `patch` says into block `block`, a leaf, which is looked at in `view`, and has its checksum
+    /// follow ([`Format::sealing`]).
+    fn patch(&mut self, block: u32, view: Self::View, patch: &Patch) -> Result<(), Self::Error>;
+
     /// Makes the inode say that there is an index.
     fn set_indexed(&mut self);
 }
@@ -192,9 +199,9 @@ pub fn insert<S: Store>(
         return htree::insert(dir, name, ino, file_type);
     }
     for nr in 0..dir.blocks() {
-        let mut block = dir.read(nr)?;
-        match format.insert(block.as_mut(), name, ino, file_type) {
-            Ok(()) => return dir.write(nr, block),
+        let view = dir.view(nr)?;
+        match format.inserting(&view, name, ino, file_type) {
+            Ok(patch) => return dir.patch(nr, view, &patch),
             Err(Error::Full) => continue,
             Err(error) => return Err(dir.error(nr, error)),
         }
@@ -214,8 +221,8 @@ pub fn insert<S: Store>(
 
 /// Removes the entry that [`lookup`] found; the directory must not have changed since.
 pub fn remove<S: Store>(dir: &mut S, place: &Place) -> Result<(), S::Error> {
-    change(dir, place, |format, block| {
-        format.remove(block, place.found.offset)
+    change(dir, place, |format, view| {
+        format.removing(view, place.found.offset)
     })
 }
 
@@ -227,8 +234,8 @@ pub fn set_ino<S: Store>(
     ino: u32,
     file_type: FileType,
 ) -> Result<(), S::Error> {
-    change(dir, place, |format, block| {
-        format.set_ino(block, place.found.offset, ino, file_type)
+    change(dir, place, |format, view| {
+        format.setting_ino(view, place.found.offset, ino, file_type)
     })
 }
 
@@ -236,11 +243,17 @@ pub fn set_ino<S: Store>(
 fn change<S: Store>(
     dir: &mut S,
     place: &Place,
-    f: impl FnOnce(&Format, &mut [u8]) -> Result,
+    f: impl FnOnce(&Format, &S::View) -> Result<Patch>,
 ) -> Result<(), S::Error> {
     let format = *dir.layout().format();
+    let view = dir.view(place.block)?;
+    let patch = f(&format, &view).map_err(|error| dir.error(place.block, error))?;
+    if format.kind(&view) == Kind::Leaf {
+        return dir.patch(place.block, view, &patch);
+    }
+    // The dots, before an index, whose checksum is another one.
     let mut block = dir.read(place.block)?;
-    f(&format, block.as_mut()).map_err(|error| dir.error(place.block, error))?;
+    patch.apply(block.as_mut());
     dir.write(place.block, block)
 }
 

@@ -203,13 +203,16 @@ pub(super) fn insert<S: Store>(
         hash = hasher.hash(name).major;
         hash
     })?;
-    let mut leaf = dir.read(cursor.leaf)?;
-    match format.insert(leaf.as_mut(), name, ino, file_type) {
-        Ok(()) => dir.write(cursor.leaf, leaf),
-        Err(Error::Full) => split(dir, &cursor, leaf, |pivot, left, right| {
-            let block = if hash >= pivot { right } else { left };
-            format.insert(block, name, ino, file_type)
-        }),
+    let view = dir.view(cursor.leaf)?;
+    match format.inserting(&view, name, ino, file_type) {
+        Ok(patch) => dir.patch(cursor.leaf, view, &patch),
+        Err(Error::Full) => {
+            let leaf = dir.read(cursor.leaf)?;
+            split(dir, &cursor, leaf, |pivot, left, right| {
+                let block = if hash >= pivot { right } else { left };
+                format.insert(block, name, ino, file_type)
+            })
+        }
         Err(error) => Err(dir.error(cursor.leaf, error)),
     }
 }

@@ -180,15 +180,31 @@ impl<'sb, T: FileSystem> Transaction<'sb, T> {
         bytes: &[u8],
         owner: Option<&INode<T>>,
     ) -> Result {
-        let end = offset.checked_add(bytes.len()).ok_or(EIO)?;
-        if end > buffer.size() {
-            return Err(EIO);
+        self.write_pieces(buffer, core::iter::once((offset, bytes)), owner)
+    }
+
+    /// Copies each of `pieces` into the block, to its offset, as [`write_at`](Self::write_at) does.
+    pub fn write_pieces<'a>(
+        &self,
+        buffer: &Buffer,
+        pieces: impl Iterator<Item = (usize, &'a [u8])> + Clone,
+        owner: Option<&INode<T>>,
+    ) -> Result {
+        for (offset, bytes) in pieces.clone() {
+            if offset
+                .checked_add(bytes.len())
+                .is_none_or(|end| end > buffer.size())
+            {
+                return Err(EIO);
+            }
         }
         self.change(buffer, owner, |data| {
-            // SAFETY: The range lies within the block.
-            unsafe {
-                bindings::memcpy(data.add(offset).cast(), bytes.as_ptr().cast(), bytes.len())
-            };
+            for (offset, bytes) in pieces {
+                // SAFETY: The range lies within the block, as was just found.
+                unsafe {
+                    bindings::memcpy(data.add(offset).cast(), bytes.as_ptr().cast(), bytes.len())
+                };
+            }
         })
     }
 
