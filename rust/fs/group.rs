@@ -410,11 +410,24 @@ impl<'t> Bitmap<'t> {
     pub fn commit(mut self, range: Range<u32>) -> Result {
         let data = self.tx.sb().data().get_ref();
         let geometry = data.geometry();
-        match self.which {
-            Which::Blocks => self.desc.seal_block_bitmap(geometry, &self.bits),
-            Which::Inodes => self.desc.seal_inode_bitmap(geometry, &self.bits),
+        let changed = match self.computed {
+            true => 0..self.bits.len(),
+            false => (range.start / 8) as usize..range.end.div_ceil(8) as usize,
+        };
+        let start = changed.start;
+        let before = self.buffer.read_vec(start, changed.len())?;
+        let changed = self.bits.get(changed).ok_or(EIO)?;
+        match (self.which, self.computed) {
+            (Which::Blocks, true) => self.desc.seal_block_bitmap(geometry, &self.bits),
+            (Which::Inodes, true) => self.desc.seal_inode_bitmap(geometry, &self.bits),
+            (Which::Blocks, false) => self
+                .desc
+                .reseal_block_bitmap(geometry, start, &before, changed),
+            (Which::Inodes, false) => self
+                .desc
+                .reseal_inode_bitmap(geometry, start, &before, changed),
         }
-        .map_err(|error| self.error("bitmap", error))?;
+        .map_err(|error| report(self.tx.sb(), "bitmap", At::block(self.buffer.nr()), error))?;
 
         let mut bytes = [0; GroupDesc::MAX_SIZE];
         let bytes = desc_bytes(geometry, &mut bytes);
@@ -424,17 +437,9 @@ impl<'t> Bitmap<'t> {
             .encode(geometry, bytes)
             .map_err(|error| self.error("group descriptor", error))?;
 
-        let changed = match self.computed {
-            true => 0..self.bits.len(),
-            false => (range.start / 8) as usize..range.end.div_ceil(8) as usize,
-        };
-        let start = changed.start;
-        let changed = self.bits.get(changed).ok_or(EIO)?;
-
         // What fails from here on has aborted the journal.
         if self.which == Which::Blocks {
             self.tx.keep_committed(&self.buffer)?;
-            let before = self.buffer.read_vec(start, changed.len())?;
             // What is kept may be older than the transaction that is being committed now, and say of a
             // block which that one took, and this one frees, that it is free.
             self.buffer.keep_bits(start, &before);

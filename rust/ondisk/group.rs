@@ -310,6 +310,35 @@ impl GroupDesc {
         Ok(())
     }
 
+    /// Notes that the bytes `old` of the block bitmap, from byte `start` on, are `new` now. Its checksum is as
+    /// right as it was.
+    pub fn reseal_block_bitmap(
+        &mut self,
+        geometry: &Geometry,
+        start: usize,
+        old: &[u8],
+        new: &[u8],
+    ) -> Result {
+        let len = geometry.blocks_per_group();
+        self.block_bitmap_csum =
+            bitmap_csum_replaced(geometry, self.block_bitmap_csum, len, start, old, new)?;
+        Ok(())
+    }
+
+    /// The same of the inode bitmap.
+    pub fn reseal_inode_bitmap(
+        &mut self,
+        geometry: &Geometry,
+        start: usize,
+        old: &[u8],
+        new: &[u8],
+    ) -> Result {
+        let len = geometry.inodes_per_group();
+        self.inode_bitmap_csum =
+            bitmap_csum_replaced(geometry, self.inode_bitmap_csum, len, start, old, new)?;
+        Ok(())
+    }
+
     /// Notes that the inode bitmap is `bits` now, and is going to be written.
     pub fn seal_inode_bitmap(&mut self, geometry: &Geometry, bits: &[u8]) -> Result {
         if let Some(csum) = bitmap_csum(geometry, bits, geometry.inodes_per_group())? {
@@ -359,16 +388,39 @@ fn checksum(geometry: &Geometry, group: u32, bytes: &[u8]) -> Result<Option<u16>
     })
 }
 
-/// The checksum that the descriptor is to have for a bitmap of `len` bits; without `64bit` there is
-/// room for half of it.
+/// The checksum that the descriptor is to have for a bitmap of `len` bits.
 fn bitmap_csum(geometry: &Geometry, bits: &[u8], len: u32) -> Result<Option<u32>> {
     let Some(csum) = geometry.csum() else {
         return Ok(None);
     };
     let bytes = bits.get(..len as usize / 8).ok_or(Error::TooSmall)?;
-    let value = csum.with(bytes).value();
-    let whole = usize::from(geometry.desc_size()) >= size_of::<RawGroupDesc>();
-    Ok(Some(if whole { value } else { value & 0xffff }))
+    Ok(Some(stored(geometry, csum.with(bytes).value())))
+}
+
+/// The part of a bitmap's checksum that there is room for: half of it without `64bit`.
+fn stored(geometry: &Geometry, value: u32) -> u32 {
+    match usize::from(geometry.desc_size()) >= size_of::<RawGroupDesc>() {
+        true => value,
+        false => value & 0xffff,
+    }
+}
+
+/// What the checksum `value` of a bitmap of `len` bits becomes when `old`, from byte `start` on, is `new`.
+fn bitmap_csum_replaced(
+    geometry: &Geometry,
+    value: u32,
+    len: u32,
+    start: usize,
+    old: &[u8],
+    new: &[u8],
+) -> Result<u32> {
+    let Some(csum) = geometry.csum() else {
+        return Ok(value);
+    };
+    let end = start.checked_add(new.len());
+    let after = end.and_then(|end| (len as usize / 8).checked_sub(end));
+    let value = csum.replaced(value, old, new, after.ok_or(Error::TooSmall)?);
+    Ok(stored(geometry, value))
 }
 
 /// Sets all bits from `start` on.

@@ -188,6 +188,36 @@ fn changes_are_decoded_again() {
     }
 }
 
+/// What is sealed by the bytes that change is what is sealed as a whole.
+#[test]
+fn seals_follow_changes() {
+    for args in IMAGES {
+        let image = Image::new(args, "300M");
+        let geometry = image.geometry();
+        for (mut desc, _) in descs(&geometry, &image) {
+            let (mut blocks, mut inodes) = (
+                block_bitmap(&geometry, &image, &desc),
+                inode_bitmap(&geometry, &image, &desc),
+            );
+            desc.seal_block_bitmap(&geometry, &blocks).unwrap();
+            desc.seal_inode_bitmap(&geometry, &inodes).unwrap();
+            let last = geometry.inodes_per_group() as usize / 8 - 1;
+            for (start, new) in [(0, [0xa5; 3]), (last - 5, [7; 3]), (last - 2, [0x5a; 3])] {
+                let mut whole = desc.clone();
+                let old = core::mem::replace(blocks[start..].first_chunk_mut().unwrap(), new);
+                desc.reseal_block_bitmap(&geometry, start, &old, &new)
+                    .unwrap();
+                whole.seal_block_bitmap(&geometry, &blocks).unwrap();
+                let old = core::mem::replace(inodes[start..].first_chunk_mut().unwrap(), new);
+                desc.reseal_inode_bitmap(&geometry, start, &old, &new)
+                    .unwrap();
+                whole.seal_inode_bitmap(&geometry, &inodes).unwrap();
+                assert_eq!(desc, whole, "group {}, {args}", desc.group());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_flipped_bit_is_seen() {
     let image = Image::new("-b 4096", "300M");
