@@ -394,6 +394,22 @@ pub fn update_super_in(tx: &Transaction<'_>, change: impl FnOnce(&mut DiskSuperB
     })
 }
 
+/// Sets the head of the list of orphans, which changes with each file that goes: one credit.
+pub fn set_last_orphan(tx: &Transaction<'_>, ino: u32) -> Result {
+    let data = tx.sb().data().get_ref();
+    let place = data.place.lock();
+    let csum = data.geometry().csum().map(|_| Csum::new(crc32c));
+    let patch = DiskSuperBlock::patch_last_orphan(ino, csum, |at| {
+        let mut bytes = [0; 4];
+        place.buffer.read_at(place.offset + at, &mut bytes)?;
+        Ok::<_, Error>(bytes)
+    })?;
+    let pieces = patch
+        .iter()
+        .map(|(at, bytes)| (place.offset + at, &bytes[..]));
+    tx.write_pieces(&place.buffer, pieces, None)
+}
+
 /// Changes the super block on the disk, past the journal, in which nothing may be.
 ///
 /// Works in whatever state the file system is: see [`Transaction::for_super_block`].

@@ -99,7 +99,7 @@ pub fn add(tx: &Transaction<'_>, inode: &INode) -> Result {
     list.push(ino, GFP_KERNEL)?;
     inode.data().orphan.store(true, Relaxed);
     inode::store_orphan(tx, inode, Some(next))?;
-    mount::update_super_in(tx, |disk| disk.set_last_orphan(ino))
+    mount::set_last_orphan(tx, ino)
 }
 
 /// The inode, as it is now, is no orphan any more; `dtime` is the time of its deletion, or 0. [`CREDITS`]
@@ -111,7 +111,7 @@ pub fn remove(tx: &Transaction<'_>, inode: &INode, dtime: u32) -> Result {
         let next = next.copied().unwrap_or(0);
         match list.get(at + 1) {
             Some(previous) => inode::set_next_orphan(tx, *previous, next)?,
-            None => mount::update_super_in(tx, |disk| disk.set_last_orphan(next))?,
+            None => mount::set_last_orphan(tx, next)?,
         }
         // Cannot fail: it is there.
         let _ = list.remove(at);
@@ -239,7 +239,7 @@ fn load_block(file: &INode, nr: BlockNr) -> Result {
         let mut list = lock(sb);
         if position(&list, ino.into()).is_none() {
             inode::set_next_orphan(&tx, ino, list.last().copied().unwrap_or(0))?;
-            mount::update_super_in(&tx, |disk| disk.set_last_orphan(ino))?;
+            mount::set_last_orphan(&tx, ino)?;
             list.push(ino, GFP_KERNEL)?;
         }
         drop(list);

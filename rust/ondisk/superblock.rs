@@ -402,6 +402,25 @@ impl SuperBlock {
         self.last_orphan = ino.into();
     }
 
+    /// The bytes that [`set_last_orphan`](Self::set_last_orphan) and [`seal`](Self::seal) change, and where
+    /// they are, of a superblock of which `read` answers with four bytes at a time. The checksum is right
+    /// as far as it was before. `csum` is one of nothing yet, if the file system has checksums.
+    pub fn patch_last_orphan<E>(
+        ino: u32,
+        csum: Option<Csum>,
+        read: impl Fn(usize) -> Result<[u8; 4], E>,
+    ) -> Result<[(usize, [u8; 4]); 2], E> {
+        const ORPHAN: usize = offset_of!(SuperBlock, last_orphan);
+        const CHECKSUM: usize = offset_of!(SuperBlock, checksum);
+        let (old, new, mut checksum) = (read(ORPHAN)?, ino.to_le_bytes(), read(CHECKSUM)?);
+        if let Some(csum) = csum {
+            let value = u32::from_le_bytes(checksum);
+            let after = CHECKSUM - ORPHAN - new.len();
+            checksum = csum.replaced(value, &old, &new, after).to_le_bytes();
+        }
+        Ok([(ORPHAN, new), (CHECKSUM, checksum)])
+    }
+
     /// `s_volume_name`, up to its first zero byte.
     pub fn volume_name(&self) -> &[u8] {
         let mut parts = self.volume_name.split(|byte| *byte == 0);

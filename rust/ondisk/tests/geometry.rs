@@ -202,6 +202,27 @@ fn exercise(geometry: &Geometry) {
     }
 }
 
+/// The head of the list of orphans changes by eight bytes, of which four are the checksum.
+#[test]
+fn last_orphan() {
+    for args in ["-b 4096", "-b 4096 -O ^metadata_csum"] {
+        let mut sb = Image::new(args, "16M").superblock();
+        let csum = parse(&sb).unwrap().csum().map(|_| CRC32C);
+        for ino in [12, u32::MAX, 0] {
+            let mut whole = sb;
+            let disk = SuperBlock::from_bytes_mut(&mut whole);
+            disk.set_last_orphan(ino);
+            disk.seal(CRC32C);
+            let read = |at: usize| sb[at..].first_chunk().copied().ok_or(Error::TooSmall);
+            let patch = SuperBlock::patch_last_orphan(ino, csum, read).unwrap();
+            for (at, bytes) in patch {
+                sb[at..][..4].copy_from_slice(&bytes);
+            }
+            assert_eq!(sb, whole, "{args}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
