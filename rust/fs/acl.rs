@@ -114,7 +114,7 @@ pub fn inherit_credits(sb: &SuperBlock) -> Credits {
 }
 
 /// Gives an inode that was just made in `dir` what it inherits: permission bits, access control lists,
-/// and the labels that security modules have for it.
+/// and the labels that security modules have for it. The caller marks it dirty.
 pub fn inherit(
     tx: &Transaction<'_>,
     inode: &mut New<RdaxFs>,
@@ -133,9 +133,7 @@ pub fn inherit(
     init_security(inode, dir, name, |suffix, value| {
         let name = Name::new(index::SECURITY, suffix).map_err(|_| ERANGE)?;
         xattr::set(tx, inode, name, Some(value), SetFlags::CREATE, &mut gone)
-    })?;
-    inode.mark_dirty();
-    Ok(())
+    })
 }
 
 #[vtable]

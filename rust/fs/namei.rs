@@ -159,6 +159,7 @@ impl vfs::dir::Operations for Names {
             let filled =
                 acl::inherit(&tx, &mut inode, dir, None).and_then(|()| file::init(&mut inode));
             inode.clear_nlink();
+            inode.mark_dirty();
             let filled = filled.and(orphan::add(&tx, &inode));
             (inode, filled)
         };
@@ -445,7 +446,9 @@ fn rename_within(
         None => move_entry(tx, rename, left)?,
     }
     touch(rename.new_dir);
-    touch(rename.old_dir);
+    if rename.crosses_directories() {
+        touch(rename.old_dir);
+    }
     let inode = rename.old.inode();
     inode.set_ctime_current();
     inode.mark_dirty();
