@@ -52,7 +52,7 @@ pub fn required(bed: &Bed, name: &str) -> Result<PathBuf> {
 
 /// How long a soak test lasts.
 fn soak(bed: &Bed) -> Duration {
-    Duration::from_secs(bed.config.amount(120, 20, 8))
+    Duration::from_secs(bed.config.amount(120, 12, 8))
 }
 
 /// Writes fsx's configuration: every operation that it knows on Linux.
@@ -205,9 +205,9 @@ fn stress_ng(bed: &mut Bed) -> Result<()> {
     // Without those that are about other file systems.
     let stressors: Vec<&str> =
         names.split_whitespace().filter(|name| !["binderfs", "procfs"].contains(name)).collect();
-    let seconds = bed.config.amount("6s", "4s", "2s");
+    let seconds = bed.config.amount("6s", "3s", "2s");
     // In the short forms another part of them at each place.
-    let (mut failed, step) = (Vec::new(), bed.config.amount(1, 8, 25));
+    let (mut failed, step) = (Vec::new(), bed.config.amount(1, 12, 25));
     let first = if bed.place.is_dax() { 0 } else { step / 2 };
     let chosen: Vec<&str> = stressors.into_iter().skip(first).step_by(step).collect();
     println!("{}", chosen.join(" "));
@@ -235,7 +235,7 @@ fn dbench(bed: &mut Bed) -> Result<()> {
     let tool = required(bed, "dbench")?;
     bed.mkfs("400M", &[])?;
     bed.mount()?;
-    let seconds = bed.config.amount("300", "10", "5");
+    let seconds = bed.config.amount("300", "6", "4");
     let output = Command::new(tool)
         .args(["-c", "/usr/share/dbench/client.txt", "-t", seconds, "-x", "-D"])
         .arg(bed.dir())

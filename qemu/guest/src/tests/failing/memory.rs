@@ -80,7 +80,7 @@ fn begin(bed: &mut Bed) -> Result<()> {
 pub fn each(bed: &mut Bed) -> Result<()> {
     begin(bed)?;
     let leaks = Leaks::watch()?;
-    let (stride, apart) = bed.config.amount((1, 1), (16, 1), (50, 4));
+    let (stride, apart) = bed.config.amount((1, 1), (16, 1), (80, 4));
     let _injection = Injection::of(MEMORY)?;
     let task = Task::this()?;
     let mut errors = Errors::default();
@@ -141,7 +141,7 @@ fn one_by_one(
 pub fn mounting(bed: &mut Bed) -> Result<()> {
     begin(bed)?;
     let leaks = Leaks::watch()?;
-    let stride = bed.config.amount(1, 5, 40);
+    let stride = bed.config.amount(1, 5, 80);
     let _injection = Injection::of(MEMORY)?;
     let task = Task::this()?;
     let mut errors = Errors::default();
