@@ -405,8 +405,9 @@ pub fn free_credits(sb: &SuperBlock, runs: u32) -> Credits {
     ALLOC_CREDITS * groups.min(sb.data().geometry().groups())
 }
 
-/// How often somebody else may take what became free before one gives up.
-const MAX_RETRIES: u32 = 3;
+/// How often somebody else may take what became free before one gives up. All who wait for a commit wake up
+/// at the same time, and one of two is too late each second time.
+const MAX_RETRIES: u32 = 64;
 
 /// Runs an operation that allocates, and again if it found no space while blocks waited for the commit of
 /// the transaction that freed them. No transaction may run on this task.
