@@ -147,7 +147,8 @@ pub fn mounting(bed: &mut Bed) -> Result<()> {
     let mut errors = Errors::default();
     // Each of them where nothing is to be recovered, as that is done soon.
     bed.unmount()?;
-    let whole = (1..MOST).find_map(|n| {
+    let mut all = (1..MOST).step_by(bed.config.amount(1, 1, 5));
+    let whole = all.find_map(|n| {
         let mounted = task.nth(n, || bed.try_mount(bed.place.options()));
         let ended = mounted.and_then(|(mounted, hit)| {
             errors.add(mounted.map(drop).map_err(Into::into), &[NO_MEMORY])?;
