@@ -23,7 +23,10 @@ use crate::{
     ondisk::{
         self,
         bitmap,
-        group::GroupDesc,
+        group::{
+            Change,
+            GroupDesc, //
+        },
         BlockNr,
         BlockRun,
         Geometry, //
@@ -417,15 +420,16 @@ impl<'t> Bitmap<'t> {
         let start = changed.start;
         let before = self.buffer.read_vec(start, changed.len())?;
         let changed = self.bits.get(changed).ok_or(EIO)?;
+        let change = Change {
+            start,
+            old: &before,
+            new: changed,
+        };
         match (self.which, self.computed) {
             (Which::Blocks, true) => self.desc.seal_block_bitmap(geometry, &self.bits),
             (Which::Inodes, true) => self.desc.seal_inode_bitmap(geometry, &self.bits),
-            (Which::Blocks, false) => self
-                .desc
-                .reseal_block_bitmap(geometry, start, &before, changed),
-            (Which::Inodes, false) => self
-                .desc
-                .reseal_inode_bitmap(geometry, start, &before, changed),
+            (Which::Blocks, false) => self.desc.reseal_block_bitmap(geometry, change),
+            (Which::Inodes, false) => self.desc.reseal_inode_bitmap(geometry, change),
         }
         .map_err(|error| report(self.tx.sb(), "bitmap", At::block(self.buffer.nr()), error))?;
 

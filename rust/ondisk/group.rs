@@ -310,33 +310,16 @@ impl GroupDesc {
         Ok(())
     }
 
-    /// Notes that the bytes `old` of the block bitmap, from byte `start` on, are `new` now. Its checksum is as
-    /// right as it was.
-    pub fn reseal_block_bitmap(
-        &mut self,
-        geometry: &Geometry,
-        start: usize,
-        old: &[u8],
-        new: &[u8],
-    ) -> Result {
+    /// Notes a change of the block bitmap. Its checksum is as right as it was.
+    pub fn reseal_block_bitmap(&mut self, geometry: &Geometry, change: Change<'_>) -> Result {
         let len = geometry.blocks_per_group();
-        self.block_bitmap_csum =
-            bitmap_csum_replaced(geometry, self.block_bitmap_csum, len, start, old, new)?;
-        Ok(())
+        change.follow(geometry, &mut self.block_bitmap_csum, len)
     }
 
     /// The same of the inode bitmap.
-    pub fn reseal_inode_bitmap(
-        &mut self,
-        geometry: &Geometry,
-        start: usize,
-        old: &[u8],
-        new: &[u8],
-    ) -> Result {
+    pub fn reseal_inode_bitmap(&mut self, geometry: &Geometry, change: Change<'_>) -> Result {
         let len = geometry.inodes_per_group();
-        self.inode_bitmap_csum =
-            bitmap_csum_replaced(geometry, self.inode_bitmap_csum, len, start, old, new)?;
-        Ok(())
+        change.follow(geometry, &mut self.inode_bitmap_csum, len)
     }
 
     /// Notes that the inode bitmap is `bits` now, and is going to be written.
@@ -405,22 +388,28 @@ fn stored(geometry: &Geometry, value: u32) -> u32 {
     }
 }
 
-/// What the checksum `value` of a bitmap of `len` bits becomes when `old`, from byte `start` on, is `new`.
-fn bitmap_csum_replaced(
-    geometry: &Geometry,
-    value: u32,
-    len: u32,
-    start: usize,
-    old: &[u8],
-    new: &[u8],
-) -> Result<u32> {
-    let Some(csum) = geometry.csum() else {
-        return Ok(value);
-    };
-    let end = start.checked_add(new.len());
-    let after = end.and_then(|end| (len as usize / 8).checked_sub(end));
-    let value = csum.replaced(value, old, new, after.ok_or(Error::TooSmall)?);
-    Ok(stored(geometry, value))
+/// A change of a bitmap by bytes, as many as before.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    /// The first byte that changes.
+    pub start: usize,
+    /// What was there.
+    pub old: &'a [u8],
+    /// What is there now.
+    pub new: &'a [u8],
+}
+
+impl Change<'_> {
+    /// Makes `value`, the checksum of a bitmap of `len` bits, that after the change.
+    fn follow(self, geometry: &Geometry, value: &mut u32, len: u32) -> Result {
+        if let Some(csum) = geometry.csum() {
+            let end = self.start.checked_add(self.new.len());
+            let after = end.and_then(|end| (len as usize / 8).checked_sub(end));
+            let after = after.ok_or(Error::TooSmall)?;
+            *value = stored(geometry, csum.replaced(*value, self.old, self.new, after));
+        }
+        Ok(())
+    }
 }
 
 /// Sets all bits from `start` on.

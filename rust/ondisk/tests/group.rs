@@ -12,6 +12,7 @@ use std::{
 use common::*;
 use ondisk::{
     bitmap,
+    group::Change,
     Error,
     Geometry,
     GroupDesc, //
@@ -205,12 +206,26 @@ fn seals_follow_changes() {
             for (start, new) in [(0, [0xa5; 3]), (last - 5, [7; 3]), (last - 2, [0x5a; 3])] {
                 let mut whole = desc.clone();
                 let old = core::mem::replace(blocks[start..].first_chunk_mut().unwrap(), new);
-                desc.reseal_block_bitmap(&geometry, start, &old, &new)
-                    .unwrap();
+                desc.reseal_block_bitmap(
+                    &geometry,
+                    Change {
+                        start,
+                        old: &old,
+                        new: &new,
+                    },
+                )
+                .unwrap();
                 whole.seal_block_bitmap(&geometry, &blocks).unwrap();
                 let old = core::mem::replace(inodes[start..].first_chunk_mut().unwrap(), new);
-                desc.reseal_inode_bitmap(&geometry, start, &old, &new)
-                    .unwrap();
+                desc.reseal_inode_bitmap(
+                    &geometry,
+                    Change {
+                        start,
+                        old: &old,
+                        new: &new,
+                    },
+                )
+                .unwrap();
                 whole.seal_inode_bitmap(&geometry, &inodes).unwrap();
                 assert_eq!(desc, whole, "group {}, {args}", desc.group());
             }
